@@ -1,0 +1,132 @@
+//! From a manifest to open segments.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures::future::try_join_all;
+use holdfast_meta::CollectionMeta;
+use holdfast_runtime::CpuPool;
+use holdfast_segment::{IndexFile, SealedSegment, SegmentFile};
+use holdfast_storage::{DeleteLogEntry, FileRole, Manifest, SegmentEntry, Store, delete_log};
+use holdfast_types::{Coded, Failure, Lsn, PkList, SegmentId, Timestamp};
+
+use crate::shard::{Served, View};
+
+/// Opens segments.
+#[derive(Clone)]
+pub(crate) struct Loader {
+    pub(crate) store: Arc<Store>,
+    pub(crate) pool: Arc<CpuPool>,
+}
+
+impl Loader {
+    /// The view of a manifest. Segments open already are used again.
+    pub(crate) async fn view(
+        &self,
+        manifest: &Manifest,
+        meta: &CollectionMeta,
+        reusable: &HashMap<SegmentId, Arc<Served>>,
+        reusable_schema: Option<i32>,
+    ) -> Result<View, Failure> {
+        let mut segments = Vec::with_capacity(manifest.segments.len());
+        let mut fresh = Vec::new();
+        for entry in &manifest.segments {
+            match reusable.get(&entry.id) {
+                Some(served)
+                    if reusable_schema == Some(meta.schema.version)
+                        && served.entry.files == entry.files
+                        && served.indexes() == entry.indexes.iter().map(|i| (i.index, i.build)).collect::<Vec<_>>() =>
+                {
+                    segments.push(Arc::clone(served));
+                }
+                Some(served) if served.entry.files == entry.files => {
+                    segments.push(Arc::new(self.reopen(served, entry, meta).await?));
+                }
+                _ => fresh.push(entry),
+            }
+        }
+        let opened = try_join_all(fresh.into_iter().map(|entry| self.open(entry, meta))).await?;
+        self.apply_logs(&manifest.delete_logs, &opened).await?;
+        segments.extend(opened.into_iter().map(Arc::new));
+        Ok(View {
+            version: manifest.version,
+            covers: manifest.covers_lsn,
+            schema_version: meta.schema.version,
+            segments,
+        })
+    }
+
+    /// A segment with other indexes or another schema. Its deletes are shared with the one it replaces.
+    async fn reopen(&self, served: &Arc<Served>, entry: &SegmentEntry, meta: &CollectionMeta) -> Result<Served, Failure> {
+        let indexes = self.indexes(entry, meta).await?;
+        let (from, schema) = (Arc::clone(served), Arc::clone(&meta.schema));
+        let segment = self
+            .pool
+            .run(move || from.segment.reopen(schema, indexes))
+            .await
+            .map_err(|e| e.to_failure())?
+            .map_err(|e| e.to_failure())?;
+        Ok(Served { entry: entry.clone(), segment: Arc::new(segment) })
+    }
+
+    async fn open(&self, entry: &SegmentEntry, meta: &CollectionMeta) -> Result<Served, Failure> {
+        let mut files = Vec::with_capacity(entry.files.len());
+        for file in &entry.files {
+            // A field that was dropped since has no use for its vectors.
+            if let FileRole::Vector(field) = file.role
+                && meta.schema.field_by_id(field).is_none()
+            {
+                continue;
+            }
+            let bytes = self.store.map(&file.object).await.map_err(|e| e.to_failure())?;
+            files.push(SegmentFile { role: holdfast_scan::segment_role(file.role), name: file.object.path.to_string(), bytes });
+        }
+        let indexes = self.indexes(entry, meta).await?;
+        let (id, partition, schema) = (entry.id, entry.partition, Arc::clone(&meta.schema));
+        let segment = self
+            .pool
+            .run(move || SealedSegment::open(id, partition, schema, files, indexes))
+            .await
+            .map_err(|e| e.to_failure())?
+            .map_err(|e| e.to_failure())?;
+        Ok(Served { entry: entry.clone(), segment: Arc::new(segment) })
+    }
+
+    async fn indexes(&self, entry: &SegmentEntry, meta: &CollectionMeta) -> Result<Vec<IndexFile>, Failure> {
+        let mut indexes = Vec::with_capacity(entry.indexes.len());
+        for index in &entry.indexes {
+            let Some(definition) = meta.indexes.iter().find(|d| d.id == index.index) else { continue };
+            let Some(build) = holdfast_scan::index_build(definition)? else { continue };
+            let bytes = self.store.map(&index.object).await.map_err(|e| e.to_failure())?;
+            let name = index.object.path.to_string();
+            indexes.push(IndexFile { index: index.index, field: index.field, build, name, bytes });
+        }
+        Ok(indexes)
+    }
+
+    /// Applies the deletes that came after each segment's own.
+    async fn apply_logs(&self, logs: &[DeleteLogEntry], segments: &[Served]) -> Result<(), Failure> {
+        let first = segments.iter().map(|s| s.entry.deletes_lsn).min().unwrap_or(Lsn(u64::MAX));
+        for log in logs.iter().filter(|l| l.last_lsn > first) {
+            let bytes = self.store.read(&log.object).await.map_err(|e| e.to_failure())?;
+            let path = log.object.path.clone();
+            let targets: Vec<Arc<SealedSegment>> = segments
+                .iter()
+                .filter(|s| s.entry.deletes_lsn < log.last_lsn)
+                .map(|s| Arc::clone(&s.segment))
+                .collect();
+            self.pool
+                .run(move || {
+                    let log = delete_log::decode(&path, &bytes).map_err(|e| e.to_failure())?;
+                    for (ts, keys) in log.runs() {
+                        for segment in &targets {
+                            segment.delete(&keys, ts);
+                        }
+                    }
+                    Ok::<_, Failure>(())
+                })
+                .await
+                .map_err(|e| e.to_failure())??;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! Running and merging reads.
+
+use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
+
+use arrow_array::RecordBatch;
+use futures::future::try_join_all;
+use holdfast_index::{Cancel, QueryVector};
+use holdfast_runtime::CpuPool;
+use holdfast_segment::{Hit, QuerySpec, RowRef, Rows, SearchSpec, gather, merge_hits, merge_rows};
+use holdfast_types::{Code, Coded, CollectionSchema, Failure, FieldId, SegmentId};
+
+use crate::Readable;
+
+/// A search of this many query vectors is spread over the pool's threads.
+const SPREAD_QUERIES: usize = 8;
+
+/// Raises the flag when the read is dropped before it is done.
+struct CancelOnDrop(Option<Cancel>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(cancel) = &self.0 {
+            cancel.cancel();
+        }
+    }
+}
+
+async fn on_each<I: Send + 'static, T: Send + 'static>(
+    pool: &CpuPool,
+    items: Vec<I>,
+    work: impl Fn(I, &Cancel) -> Result<T, Failure> + Send + Sync + 'static,
+) -> Result<Vec<T>, Failure> {
+    let cancel = Cancel::new();
+    let mut guard = CancelOnDrop(Some(cancel.clone()));
+    let work = Arc::new(work);
+    let runs = items.into_iter().map(|item| {
+        let (work, cancel) = (Arc::clone(&work), cancel.clone());
+        pool.run(move || work(item, &cancel))
+    });
+    let results = try_join_all(runs).await.map_err(|e| e.to_failure())?;
+    guard.0 = None;
+    results.into_iter().collect()
+}
+
+/// Searches segments; one list of hits a query vector, best first.
+///
+/// # Errors
+/// The first failure of a segment.
+///
+/// # Cancel safety
+/// Dropping it stops the search soon.
+pub async fn search<S: Readable>(
+    pool: &CpuPool,
+    segments: Vec<Arc<S>>,
+    spec: &Arc<SearchSpec>,
+) -> Result<Vec<Vec<Hit>>, Failure> {
+    let slices = slices(spec, pool.threads());
+    let mut merged = Vec::with_capacity(spec.queries.len());
+    let tasks: Vec<(usize, Arc<S>, Arc<SearchSpec>)> = slices
+        .iter()
+        .enumerate()
+        .flat_map(|(i, slice)| segments.iter().map(move |s| (i, Arc::clone(s), Arc::clone(slice))))
+        .collect();
+    let found = on_each(pool, tasks, |(slice, segment, spec), cancel| Ok((slice, segment.search(&spec, cancel)?))).await?;
+    let mut parts: Vec<Vec<Vec<Vec<Hit>>>> = slices.iter().map(|_| Vec::new()).collect();
+    for (slice, hits) in found {
+        parts[slice].push(hits);
+    }
+    for (slice, segments) in slices.iter().zip(parts) {
+        let mut of_query: Vec<Vec<Vec<Hit>>> = slice.queries.iter().map(|_| Vec::new()).collect();
+        for lists in segments {
+            for (query, hits) in of_query.iter_mut().zip(lists) {
+                query.push(hits);
+            }
+        }
+        merged.extend(of_query.into_iter().map(|lists| merge_hits(lists, spec.top_k, spec.group_by.as_ref())));
+    }
+    Ok(merged)
+}
+
+/// The search cut into parts of its query vectors.
+fn slices(spec: &Arc<SearchSpec>, threads: usize) -> Vec<Arc<SearchSpec>> {
+    let n = spec.queries.len();
+    if n < SPREAD_QUERIES || threads < 2 {
+        return vec![Arc::clone(spec)];
+    }
+    spec.queries
+        .chunks(n.div_ceil(threads))
+        .map(|queries: &[QueryVector]| Arc::new(SearchSpec { queries: queries.into(), ..SearchSpec::clone(spec) }))
+        .collect()
+}
+
+/// Matching rows of all segments in key order, one row a key.
+///
+/// # Errors
+/// The first failure of a segment.
+///
+/// # Cancel safety
+/// Dropping it stops the query soon.
+pub async fn query<S: Readable>(
+    pool: &CpuPool,
+    segments: Vec<Arc<S>>,
+    spec: &Arc<QuerySpec>,
+    schema: &Arc<CollectionSchema>,
+) -> Result<Rows, Failure> {
+    let each = Arc::clone(spec);
+    let parts = on_each(pool, segments, move |segment, cancel| segment.query(&each, cancel)).await?;
+    let (spec, schema) = (Arc::clone(spec), Arc::clone(schema));
+    pool.run(move || merge_rows(&parts, &spec, &schema))
+        .await
+        .map_err(|e| e.to_failure())?
+        .map_err(|e| e.to_failure())
+}
+
+/// Number of matching rows of all segments.
+///
+/// # Errors
+/// The first failure of a segment.
+///
+/// # Cancel safety
+/// Dropping it stops the count soon.
+pub async fn count<S: Readable>(
+    pool: &CpuPool,
+    segments: Vec<Arc<S>>,
+    spec: &Arc<QuerySpec>,
+) -> Result<u64, Failure> {
+    let spec = Arc::clone(spec);
+    let parts = on_each(pool, segments, move |segment, cancel| segment.count(&spec, cancel)).await?;
+    Ok(parts.into_iter().sum())
+}
+
+/// Fields of rows of several segments, in the order asked.
+///
+/// # Errors
+/// `Conflict` when a row's segment is not among `segments`.
+pub async fn fetch<S: Readable, H: BuildHasher + Send + 'static>(
+    pool: &CpuPool,
+    segments: HashMap<SegmentId, Arc<S>, H>,
+    rows: Vec<RowRef>,
+    fields: Vec<FieldId>,
+    schema: Arc<CollectionSchema>,
+) -> Result<RecordBatch, Failure> {
+    pool.run(move || {
+        gather(&rows, &fields, &schema, |id, rows| {
+            let segment = segments
+                .get(&id)
+                .ok_or_else(|| Failure::new(Code::Conflict, format!("segment {id} is no longer held")))?;
+            segment.fetch(rows, &fields)
+        })
+    })
+    .await
+    .map_err(|e| e.to_failure())?
+}

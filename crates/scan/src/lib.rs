@@ -1,0 +1,18 @@
+//! One read over many segments: fanned out on the CPU pool, cancelled with its caller, merged.
+//!
+//! Stream-nodes read growing segments and query-nodes sealed ones in the same way, and services never
+//! depend on each other; this is the part they share.
+//!
+//! | module       | what it knows                                                          |
+//! |--------------|------------------------------------------------------------------------|
+//! | [`readable`] | what a segment can be asked                                            |
+//! | [`fan_out`]  | running and merging reads                                              |
+//! | [`stored`]   | what the catalog and the manifest call a thing, and the segment room   |
+
+mod fan_out;
+mod readable;
+mod stored;
+
+pub use fan_out::{count, fetch, query, search};
+pub use stored::{index_build, index_kind_name, segment_role, stored_role};
+pub use readable::Readable;

@@ -1,0 +1,288 @@
+//! Sealing, files, delete logs, the manifest commit.
+//!
+//! A flush makes everything up to one cut of the log durable in the store: segment files, the deletes
+//! that reach earlier segments, and a manifest version that names both together with the position it
+//! covers. A crash before the commit leaves objects that nothing names, which the collector removes; the
+//! log still has the rows.
+
+use std::{sync::Arc, time::Duration};
+
+use holdfast_node_api::stream_node::Flushed;
+use holdfast_runtime::{MemoryKind, Shutdown};
+use holdfast_segment::{Keys, SegmentFiles};
+use holdfast_storage::{
+    DeleteLogEntry, FileEntry, FileRole, Manifest, Manifests, ObjectInfo, SegmentEntry, Store,
+    delete_log::{self, DeleteLog},
+    paths,
+};
+use holdfast_types::{Coded, Failure, Lsn, PkList, ShardId, Timestamp};
+use tokio::sync::mpsc;
+
+use crate::{
+    channel::{Channel, primary_keys},
+    metrics,
+    shard::{Cut, MemorySegment, Shard},
+};
+
+/// How often lingering segments, the log's length and flush conditions are looked at.
+const MAINTENANCE_PERIOD: Duration = Duration::from_millis(500);
+/// First pause after a failed flush.
+const RETRY_MIN: Duration = Duration::from_millis(500);
+/// How long a flush waits for memory before it goes on without: it is what frees memory.
+const SEAL_MEMORY_WAIT: Duration = Duration::from_secs(5);
+
+/// Writes fresh rows to the store.
+pub(crate) struct Flusher {
+    pub(crate) channel: Arc<Channel>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) manifests: Arc<Manifests>,
+    pub(crate) wal: Arc<dyn holdfast_wal::Wal>,
+}
+
+impl Flusher {
+    /// Flushes one shard, and returns the segments that this made durable.
+    pub(crate) async fn flush(&self, shard: &Shard) -> Result<Flushed, Failure> {
+        let _one_at_a_time = shard.flushing.lock().await;
+        let Some(cut) = shard.cut() else {
+            return Ok(Flushed { segments: Vec::new(), ts: self.channel.applied().ts });
+        };
+        let started = self.channel.clock.monotonic();
+        let before = self.manifests.current(shard.id).await.map_err(|e| e.to_failure())?;
+        let mut entries = Vec::with_capacity(cut.segments.len());
+        for segment in &cut.segments {
+            if let Some(entry) = self.store_segment(shard.id, segment, &cut).await? {
+                entries.push(entry);
+            }
+        }
+        let log = self.store_deletes(shard.id, before.as_deref(), &cut).await?;
+        let manifest = self
+            .manifests
+            .update(shard.id, self.channel.epoch, |current| Ok(next_manifest(current, shard.id, &cut, &entries, log.as_ref())))
+            .await
+            .map_err(|e| e.to_failure())?;
+        shard.committed(&cut, manifest.version, &*self.channel.clock);
+        let (rows, bytes) = entries.iter().fold((0, 0), |(r, b), e| (r + e.rows, b + e.bytes));
+        let took = self.channel.clock.monotonic().saturating_sub(started);
+        metrics::flush_done(rows, bytes, took.as_secs_f64());
+        tracing::info!(shard = %shard.id, version = %manifest.version, covers = %cut.lsn, segments = entries.len(), rows, bytes, ?took, "flushed");
+        Ok(Flushed { segments: entries.iter().map(|e| e.id).collect(), ts: cut.ts })
+    }
+
+    async fn store_segment(
+        &self,
+        shard: ShardId,
+        segment: &Arc<MemorySegment>,
+        cut: &Cut,
+    ) -> Result<Option<SegmentEntry>, Failure> {
+        // The files are a second copy of the rows for as long as they are written.
+        let memory = self
+            .channel
+            .budget
+            .reserve(MemoryKind::IndexBuild, segment.bytes(), SEAL_MEMORY_WAIT)
+            .await;
+        if let Err(error) = &memory {
+            tracing::warn!(shard = %shard, %error, "sealing without memory set aside for it: the flush is what frees memory");
+        }
+        let sealing = Arc::clone(segment);
+        let SegmentFiles { files, stats } = self
+            .channel
+            .pool
+            .run(move || sealing.rows.seal())
+            .await
+            .map_err(|e| e.to_failure())?
+            .map_err(|e| e.to_failure())?;
+        let Some(stats) = stats else { return Ok(None) };
+        let mut stored = Vec::with_capacity(files.len());
+        for file in files {
+            let role = holdfast_scan::stored_role(file.role);
+            let object = self
+                .put(|attempt| paths::segment_file(shard, segment.id, self.channel.epoch, attempt, role), file.bytes)
+                .await?;
+            stored.push(FileEntry { role, object });
+        }
+        Ok(Some(SegmentEntry {
+            id: segment.id,
+            partition: segment.partition,
+            rows: stats.rows,
+            bytes: stats.bytes,
+            min_ts: stats.min_ts,
+            max_ts: stats.max_ts,
+            pk_min: stats.pk_min,
+            pk_max: stats.pk_max,
+            deletes_lsn: cut.lsn,
+            deleted_rows: stats.deleted_rows,
+            files: stored,
+            indexes: Vec::new(),
+            level: 0,
+            created: Timestamp::from_unix_ms(self.channel.clock.unix_ms()),
+        }))
+    }
+
+    /// Writes the deletes of the cut that may reach rows of segments already in the manifest: those of
+    /// clients, and the keys of new rows, which supersede older rows. Keys that no such segment can hold
+    /// are left out, so a plain load of new keys writes no log at all.
+    async fn store_deletes(
+        &self,
+        shard: ShardId,
+        before: Option<&Manifest>,
+        cut: &Cut,
+    ) -> Result<Option<DeleteLogEntry>, Failure> {
+        let Some(before) = before.filter(|m| !m.segments.is_empty()) else { return Ok(None) };
+        let mut keys = Vec::with_capacity(before.segments.len());
+        for segment in &before.segments {
+            let Some(file) = segment.files.iter().find(|f| f.role == FileRole::Keys) else {
+                return Err(Failure::internal(format!("segment {} has no key file", segment.id)));
+            };
+            let bytes = self.store.map(&file.object).await.map_err(|e| e.to_failure())?;
+            keys.push(Keys::open(file.object.path.as_str(), bytes).map_err(|e| e.to_failure())?);
+        }
+        let deletes = cut.deletes.clone();
+        let segments = cut.segments.clone();
+        let log = self
+            .channel
+            .pool
+            .run(move || deletes_that_reach(&keys, &deletes, &segments))
+            .await
+            .map_err(|e| e.to_failure())??;
+        let Some((min_ts, max_ts)) = log.ts_range() else { return Ok(None) };
+        let count = log.len() as u64;
+        let bytes = delete_log::encode(&log);
+        let first_lsn = cut.covered.next();
+        let object = self
+            .put(|attempt| paths::delete_log(shard, first_lsn, cut.lsn, self.channel.epoch, attempt), bytes)
+            .await?;
+        Ok(Some(DeleteLogEntry { object, first_lsn, last_lsn: cut.lsn, min_ts, max_ts, count }))
+    }
+
+    /// Puts an object under a name that was never used: an attempt that failed half-way uses its name up.
+    async fn put(
+        &self,
+        name: impl Fn(u32) -> holdfast_storage::ObjectPath,
+        bytes: bytes::Bytes,
+    ) -> Result<ObjectInfo, Failure> {
+        // The attempt is drawn, not counted: an earlier process may have used up the first ones.
+        let attempt = self.channel.next_attempt();
+        self.store.put(&name(attempt), bytes).await.map_err(|e| e.to_failure())
+    }
+
+    /// Flushes shards as they are named, and looks after everything that happens by itself, until shutdown.
+    pub(crate) async fn run(self: Arc<Self>, mut named: mpsc::UnboundedReceiver<ShardId>, shutdown: Shutdown) {
+        let mut tick = tokio::time::interval(MAINTENANCE_PERIOD);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut pause = RETRY_MIN;
+        let mut not_before = Duration::ZERO;
+        loop {
+            let due = tokio::select! {
+                () = shutdown.triggered() => return,
+                shard = named.recv() => match shard { Some(shard) => vec![shard], None => return },
+                _ = tick.tick() => { self.maintain().await; self.due() }
+            };
+            if self.channel.clock.monotonic() < not_before {
+                continue;
+            }
+            for id in due {
+                let Some(shard) = self.channel.shard(id) else { continue };
+                match self.flush(&shard).await {
+                    Ok(_) => pause = RETRY_MIN,
+                    Err(failure) => {
+                        metrics::flush_failed();
+                        tracing::warn!(shard = %id, error = %failure, retry_in = ?pause, "flush failed; the rows stay in memory and in the log");
+                        not_before = self.channel.clock.monotonic() + pause;
+                        pause = (pause * 2).min(self.channel.options.flush_retry_max);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Shards that have to be flushed: too large, too long a log behind them, or memory is short.
+    fn due(&self) -> Vec<ShardId> {
+        let channel = &self.channel;
+        let shards: Vec<Arc<Shard>> = channel.shards.read().values().cloned().collect();
+        let log = channel.log_bytes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut due: Vec<ShardId> = shards
+            .iter()
+            .filter(|s| {
+                s.growing_bytes() >= channel.options.segment_bytes_max
+                    || s.first_unflushed().is_some_and(|lsn| log.since(lsn) >= channel.options.replay_bytes_max)
+            })
+            .map(|s| s.id)
+            .collect();
+        drop(log);
+        let (used, limit) = (channel.budget.used(MemoryKind::Growing), channel.budget.limit(MemoryKind::Growing));
+        if due.is_empty() && used > limit / 10 * 7 {
+            due.extend(shards.iter().filter(|s| s.growing_bytes() > 0).max_by_key(|s| s.growing_bytes()).map(|s| s.id));
+        }
+        due
+    }
+
+    async fn maintain(&self) {
+        let channel = &self.channel;
+        let (now, linger) = (channel.clock.monotonic(), channel.options.linger);
+        // When memory is short, what lingers only for the sake of older reads goes first.
+        let (used, limit) = (channel.budget.used(MemoryKind::Growing), channel.budget.limit(MemoryKind::Growing));
+        let linger = if used > limit / 2 { linger.min(Duration::from_secs(1)) } else { linger };
+        let applied = channel.applied().lsn;
+        let mut upto = applied;
+        for shard in channel.shards.read().values() {
+            shard.drop_lingering(now, linger);
+            upto = upto.min(shard.trimmable(applied, now, linger));
+        }
+        channel.log_bytes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).forget_before(upto);
+        if upto > Lsn(0) {
+            if let Err(error) = self.wal.trim(channel.id, upto).await {
+                tracing::warn!(channel = %channel.id, upto = %upto, error = %error.to_failure(), "the log could not be trimmed");
+            }
+        }
+    }
+}
+
+/// The deletes that may reach a row of the segments whose keys are given.
+fn deletes_that_reach(
+    keys: &[Keys],
+    deletes: &[crate::shard::DeletedKeys],
+    segments: &[Arc<MemorySegment>],
+) -> Result<DeleteLog, Failure> {
+    let mut log = DeleteLog::default();
+    let mut add = |list: &PkList, stamp: &dyn Fn(usize) -> Timestamp| -> Result<(), Failure> {
+        for (i, key) in list.iter().enumerate() {
+            if keys.iter().any(|k| k.may_contain(&key)) {
+                log.push(key, stamp(i)).map_err(|e| e.to_failure())?;
+            }
+        }
+        Ok(())
+    };
+    for deleted in deletes {
+        add(&deleted.keys, &|_| deleted.ts)?;
+    }
+    for segment in segments {
+        for (batch, ts) in segment.rows.chunks() {
+            let list = primary_keys(&batch, segment.rows.schema().primary().id)?;
+            add(&list, &|_| ts)?;
+        }
+    }
+    Ok(log)
+}
+
+/// The manifest after a flush. Segments that a truncation emptied go, whoever committed them.
+fn next_manifest(
+    current: Option<&Manifest>,
+    shard: ShardId,
+    cut: &Cut,
+    entries: &[SegmentEntry],
+    log: Option<&DeleteLogEntry>,
+) -> Manifest {
+    let mut next = current.cloned().unwrap_or_else(|| Manifest::empty(shard));
+    if let Some(ts) = cut.truncated {
+        next.segments.retain(|s| s.max_ts > ts);
+        next.truncated = next.truncated.max(Some(ts));
+    }
+    next.segments.extend_from_slice(entries);
+    next.delete_logs.extend(log.cloned());
+    if next.segments.is_empty() {
+        next.delete_logs.clear();
+    }
+    next.covers_lsn = cut.lsn;
+    next.covers_ts = cut.ts;
+    next
+}

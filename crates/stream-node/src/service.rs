@@ -1,0 +1,373 @@
+//! The calls of other roles.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use arrow_array::RecordBatch;
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use holdfast_index::Cancel;
+use holdfast_meta::{Catalog, CollectionMeta, MetaStore};
+use holdfast_node_api::{
+    StreamNode,
+    read::{Guarantee, HitLists, NodeFetch, NodeQuery, NodeSearch, ReadPoint, ReadView, RowSet, ShardPoint},
+    stream_node::{Flushed, FreshSegment},
+    write::{WriteAck, WriteRequest},
+};
+use holdfast_runtime::{Clock, CpuPool, MemoryBudget, Shutdown};
+use holdfast_segment::{merge_hits, merge_rows};
+use holdfast_storage::{Manifests, Store};
+use holdfast_types::{ChannelId, Code, Coded, CollectionId, Failure, PartitionId, RowIdx, SegmentId, ShardId, Timestamp};
+use holdfast_wal::Wal;
+use tokio::sync::mpsc;
+
+use crate::{
+    channel::{Channel, collection_not_found},
+    flush::Flusher,
+    options::Options,
+    replay,
+    shard::{Lifecycle, MemorySegment},
+};
+
+/// What a stream-node is built on.
+#[derive(Clone)]
+pub struct Components {
+    /// Channels' epochs.
+    pub meta: Arc<dyn MetaStore>,
+    /// Collections.
+    pub catalog: Arc<Catalog>,
+    /// The logs.
+    pub wal: Arc<dyn Wal>,
+    /// Segment files and delete logs.
+    pub store: Arc<Store>,
+    /// What the shards are made of.
+    pub manifests: Arc<Manifests>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where computing happens.
+    pub pool: Arc<CpuPool>,
+    /// What memory there is.
+    pub budget: Arc<MemoryBudget>,
+}
+
+/// The owner of channels.
+pub struct StreamNodeService {
+    channels: HashMap<ChannelId, Open>,
+    catalog: Arc<Catalog>,
+    manifests: Arc<Manifests>,
+    pool: Arc<CpuPool>,
+    clock: Arc<dyn Clock>,
+}
+
+struct Open {
+    channel: Arc<Channel>,
+    flusher: Arc<Flusher>,
+    full: mpsc::UnboundedSender<ShardId>,
+    segment_bytes_max: u64,
+}
+
+impl StreamNodeService {
+    /// Takes the channels over, replays their logs and opens them for writes.
+    ///
+    /// `owner` names this process in the channels' epochs.
+    ///
+    /// # Errors
+    /// A log or a manifest is damaged, or a store is out of reach.
+    pub async fn open(
+        channels: &[ChannelId],
+        owner: &str,
+        options: &Options,
+        components: &Components,
+        shutdown: &Shutdown,
+    ) -> Result<Self, Failure> {
+        let mut open = HashMap::with_capacity(channels.len());
+        for &id in channels {
+            let (channel, applier) = replay::open(id, owner, options, components).await?;
+            drop(applier); // it ends by itself when the channel is dropped
+            let flusher = Arc::new(Flusher {
+                channel: Arc::clone(&channel),
+                store: Arc::clone(&components.store),
+                manifests: Arc::clone(&components.manifests),
+                wal: Arc::clone(&components.wal),
+            });
+            let (full, named) = mpsc::unbounded_channel();
+            shutdown.spawn(Arc::clone(&flusher).run(named, shutdown.child()));
+            open.insert(id, Open { channel, flusher, full, segment_bytes_max: options.segment_bytes_max });
+        }
+        Ok(Self {
+            channels: open,
+            catalog: Arc::clone(&components.catalog),
+            manifests: Arc::clone(&components.manifests),
+            pool: Arc::clone(&components.pool),
+            clock: Arc::clone(&components.clock),
+        })
+    }
+
+    /// Takes no more writes and waits until those under way are decided; whether they were in time.
+    pub async fn close(&self, deadline: Duration) -> bool {
+        let mut decided = true;
+        for open in self.channels.values() {
+            decided &= open.channel.close(deadline).await;
+        }
+        decided
+    }
+
+    fn meta(&self, collection: CollectionId) -> Result<Arc<CollectionMeta>, Failure> {
+        self.catalog.snapshot().collection(collection).cloned().ok_or_else(|| collection_not_found(collection))
+    }
+
+    fn open_channel(&self, id: ChannelId) -> Result<&Open, Failure> {
+        self.channels
+            .get(&id)
+            .ok_or_else(|| Failure::new(Code::NotLeader, format!("channel {id} is not owned by this node")))
+    }
+
+    fn channel_of(&self, meta: &CollectionMeta, shard: u32) -> Result<&Open, Failure> {
+        let id = meta
+            .shards
+            .get(shard as usize)
+            .ok_or_else(|| Failure::invalid(format!("shard {shard} is not in 0..{}", meta.shards.len())))?;
+        self.open_channel(*id)
+    }
+
+    /// The channels of a collection, each once.
+    fn channels_of(&self, meta: &CollectionMeta) -> Result<Vec<&Open>, Failure> {
+        let mut ids: Vec<ChannelId> = meta.shards.clone();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter().map(|id| self.open_channel(id)).collect()
+    }
+
+    /// The segments in memory that complete a view.
+    async fn read(&self, view: &ReadView) -> Result<Vec<Arc<MemorySegment>>, Failure> {
+        let meta = self.meta(view.collection)?;
+        let mut segments = Vec::new();
+        for at in view.shards.iter() {
+            let open = self.channel_of(&meta, at.shard)?;
+            let id = ShardId { collection: view.collection, index: at.shard };
+            let Some(shard) = open.channel.shard(id) else { continue };
+            if at.version > shard.versions().1 {
+                // Somebody else's commit, or our own that is not noted yet: which of our segments are in it?
+                let manifest = self.manifests.load(id, at.version).await.map_err(|e| e.to_failure())?;
+                let named: Vec<SegmentId> = manifest.segments.iter().map(|s| s.id).collect();
+                shard.observe(at.version, &named, &*self.clock);
+            }
+            let found = shard.read(at.version, view.partitions.as_deref()).map_err(|e| {
+                Failure::new(
+                    Code::Conflict,
+                    format!("shard {id}: version {} is older than {}, the oldest that can be read", at.version, e.oldest),
+                )
+            })?;
+            segments.extend(found);
+        }
+        Ok(segments)
+    }
+
+    /// Runs `work` on every segment, in parallel.
+    async fn on_each<T: Send + 'static>(
+        &self,
+        segments: Vec<Arc<MemorySegment>>,
+        work: impl Fn(&MemorySegment, &Cancel) -> Result<T, Failure> + Send + Sync + Clone + 'static,
+    ) -> Result<Vec<T>, Failure> {
+        let cancel = Cancel::new();
+        let guard = cancel.clone().cancel_on_drop();
+        let runs = segments.into_iter().map(|segment| {
+            let (work, cancel) = (work.clone(), cancel.clone());
+            self.pool.run(move || work(&segment, &cancel))
+        });
+        let results = try_join_all(runs).await.map_err(|e| e.to_failure())?;
+        guard.disarm();
+        results.into_iter().collect()
+    }
+}
+
+#[async_trait]
+impl StreamNode for StreamNodeService {
+    async fn write(&self, request: WriteRequest) -> Result<WriteAck, Failure> {
+        let meta = self.meta(request.collection)?;
+        let Some(first) = request.parts.first() else {
+            return Err(Failure::invalid("a write without any part"));
+        };
+        let open = self.channel_of(&meta, first.shard)?;
+        let mut shards: Vec<u32> = request.parts.iter().map(|p| p.shard).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        if shards.iter().any(|&s| meta.shards.get(s as usize) != Some(&open.channel.id)) {
+            return Err(Failure::invalid("the parts of one write lie on several channels"));
+        }
+        let ack = open.channel.write(request).await?;
+        for index in shards {
+            let id = ShardId { collection: meta.id, index };
+            if open.channel.shard(id).is_some_and(|s| s.growing_bytes() >= open.segment_bytes_max) {
+                // The flusher is gone only at shutdown.
+                drop(open.full.send(id));
+            }
+        }
+        Ok(ack)
+    }
+
+    async fn read_point(&self, collection: CollectionId, guarantee: Guarantee) -> Result<ReadPoint, Failure> {
+        let meta = self.meta(collection)?;
+        let channels = self.channels_of(&meta)?;
+        let mut ts = Timestamp::ZERO;
+        for open in &channels {
+            ts = ts.max(open.channel.read_point(guarantee).await?.ts);
+        }
+        if let Guarantee::Exactly(exactly) = guarantee {
+            ts = exactly;
+        } else if channels.len() > 1 {
+            for open in &channels {
+                open.channel.read_point(Guarantee::AtLeast(ts)).await?;
+            }
+        }
+        let mut shards = Vec::with_capacity(meta.shards.len());
+        for (shard, id) in (0u32..).zip(&meta.shards) {
+            let channel = &self.open_channel(*id)?.channel;
+            let (oldest, newest) = channel
+                .shard(ShardId { collection, index: shard })
+                .map(|s| s.versions())
+                .unwrap_or_default();
+            shards.push(ShardPoint { shard, lsn: channel.applied().lsn, oldest, newest });
+        }
+        Ok(ReadPoint { ts, shards })
+    }
+
+    async fn search(&self, search: NodeSearch) -> Result<HitLists, Failure> {
+        let segments = self.read(&search.view).await?;
+        let spec = Arc::clone(&search.spec);
+        let parts = self
+            .on_each(segments, move |segment, cancel| {
+                segment.rows.search(&spec, cancel).map_err(|e| e.to_failure())
+            })
+            .await?;
+        Ok(merge_hits(parts, &search.spec))
+    }
+
+    async fn query(&self, query: NodeQuery) -> Result<RowSet, Failure> {
+        let meta = self.meta(query.view.collection)?;
+        let segments = self.read(&query.view).await?;
+        let spec = Arc::clone(&query.spec);
+        let parts = self
+            .on_each(segments, move |segment, cancel| {
+                segment.rows.query(&spec, cancel).map_err(|e| e.to_failure())
+            })
+            .await?;
+        self.pool
+            .run(move || merge_rows(parts, &query.spec, &meta.schema))
+            .await
+            .map_err(|e| e.to_failure())?
+            .map_err(|e| e.to_failure())
+    }
+
+    async fn count(&self, query: NodeQuery) -> Result<u64, Failure> {
+        let segments = self.read(&query.view).await?;
+        let spec = Arc::clone(&query.spec);
+        let parts = self
+            .on_each(segments, move |segment, cancel| {
+                segment.rows.count(&spec, cancel).map_err(|e| e.to_failure())
+            })
+            .await?;
+        Ok(parts.into_iter().sum())
+    }
+
+    async fn fetch(&self, fetch: NodeFetch) -> Result<RecordBatch, Failure> {
+        let meta = self.meta(fetch.view.collection)?;
+        let mut by_id: HashMap<SegmentId, Arc<MemorySegment>> = HashMap::new();
+        for at in fetch.view.shards.iter() {
+            let open = self.channel_of(&meta, at.shard)?;
+            let id = ShardId { collection: meta.id, index: at.shard };
+            if let Some(shard) = open.channel.shard(id) {
+                by_id.extend(shard.all().into_iter().map(|(s, _)| (s.id, s)));
+            }
+        }
+        self.pool
+            .run(move || {
+                holdfast_segment::gather(&fetch.rows, &fetch.fields, &meta.schema, |id, rows: &[RowIdx]| {
+                    let segment = by_id.get(&id).ok_or_else(|| {
+                        Failure::new(Code::Conflict, format!("segment {id} is no longer in memory"))
+                    })?;
+                    segment.rows.fetch(rows, &fetch.fields).map_err(|e| e.to_failure())
+                })
+            })
+            .await
+            .map_err(|e| e.to_failure())?
+    }
+
+    async fn flush(&self, collection: CollectionId) -> Result<Flushed, Failure> {
+        let meta = self.meta(collection)?;
+        let mut flushed = Flushed { segments: Vec::new(), ts: Timestamp::MAX };
+        for (index, id) in (0u32..).zip(&meta.shards) {
+            let open = self.open_channel(*id)?;
+            let done = match open.channel.shard(ShardId { collection, index }) {
+                Some(shard) => open.flusher.flush(&shard).await?,
+                None => Flushed { segments: Vec::new(), ts: open.channel.applied().ts },
+            };
+            flushed.segments.extend(done.segments);
+            flushed.ts = flushed.ts.min(done.ts);
+        }
+        Ok(flushed)
+    }
+
+    async fn truncate(&self, collection: CollectionId) -> Result<Timestamp, Failure> {
+        let meta = self.meta(collection)?;
+        let mut ts = Timestamp::ZERO;
+        for (index, id) in (0u32..).zip(&meta.shards) {
+            // A shard that nobody wrote to since the start may still have segments in its manifest.
+            self.open_channel(*id)?.channel.shard_of(&meta, index)?;
+        }
+        for open in self.channels_of(&meta)? {
+            ts = ts.max(open.channel.truncate(collection).await?.ts);
+        }
+        self.flush(collection).await?;
+        Ok(ts)
+    }
+
+    async fn drop_partition(&self, collection: CollectionId, partition: PartitionId) -> Result<(), Failure> {
+        let meta = self.meta(collection)?;
+        for (index, id) in (0u32..).zip(&meta.shards) {
+            let open = self.open_channel(*id)?;
+            let id = ShardId { collection, index };
+            if let Some(shard) = open.channel.shard(id) {
+                let _no_flush_meanwhile = shard.flushing.lock().await;
+                shard.drop_partition(partition);
+            }
+            let Some(current) = self.manifests.current(id).await.map_err(|e| e.to_failure())? else { continue };
+            if current.segments.iter().any(|s| s.partition == partition) {
+                self.manifests
+                    .update(id, open.channel.epoch, |current| {
+                        let mut next = current.cloned().unwrap_or_else(|| holdfast_storage::Manifest::empty(id));
+                        next.segments.retain(|s| s.partition != partition);
+                        Ok(next)
+                    })
+                    .await
+                    .map_err(|e| e.to_failure())?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn drop_collection(&self, collection: CollectionId) -> Result<(), Failure> {
+        for open in self.channels.values() {
+            open.channel.shards.write().retain(|id, _| id.collection != collection);
+        }
+        Ok(())
+    }
+
+    async fn fresh_segments(&self, collection: CollectionId) -> Result<Vec<FreshSegment>, Failure> {
+        let meta = self.meta(collection)?;
+        let mut fresh = Vec::new();
+        for (index, id) in (0u32..).zip(&meta.shards) {
+            let Some(shard) = self.open_channel(*id)?.channel.shard(ShardId { collection, index }) else { continue };
+            fresh.extend(shard.all().into_iter().filter(|(_, l)| *l != Lifecycle::Flushed).map(|(s, lifecycle)| {
+                FreshSegment {
+                    id: s.id,
+                    partition: s.partition,
+                    shard: index,
+                    rows: s.rows.len() as u64,
+                    bytes: s.bytes(),
+                    growing: lifecycle == Lifecycle::Growing,
+                }
+            }));
+        }
+        Ok(fresh)
+    }
+}
