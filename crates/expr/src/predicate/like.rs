@@ -44,10 +44,11 @@ impl LikePattern {
         let mut pieces = vec![Piece::default()];
         let mut chars = pattern.chars();
         while let Some(c) = chars.next() {
+            let after_percent = pieces.len() > 1;
             let last = pieces.last_mut().expect("starts with one and only grows");
             match c {
                 // Runs of `%` are one.
-                '%' if pieces.len() > 1 && last.tokens.is_empty() => {}
+                '%' if after_percent && last.tokens.is_empty() => {}
                 '%' => pieces.push(Piece::default()),
                 '_' => last.push_any(),
                 '\\' => last.push_char(chars.next().unwrap_or('\\')),
