@@ -16,14 +16,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (folder, descriptor) in [("public", "public.bin"), ("persisted", "persisted.bin")] {
         let folder = root.join(folder);
         println!("cargo::rerun-if-changed={}", folder.display());
-        let files = proto_files(&folder)?;
-        if files.is_empty() {
-            continue;
+        let set = protox::compile(proto_files(&folder)?, [&folder])?;
+
+        // Comments make the generated docs; reflection has no use for them.
+        let mut bare = set.clone();
+        for file in &mut bare.file {
+            file.source_code_info = None;
         }
-        let set = protox::compile(&files, [&folder])?;
-        fs::write(out_dir.join(descriptor), set.encode_to_vec())?;
+        fs::write(out_dir.join(descriptor), bare.encode_to_vec())?;
+
         tonic_prost_build::configure()
             .build_client(true)
+            // Its `connect` would collide with the wire's own call of that name.
+            .build_transport(false)
             .bytes(".")
             .compile_fds(set)?;
     }

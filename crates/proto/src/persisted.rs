@@ -2,7 +2,7 @@
 //! manifests use them; nothing else does.
 #![expect(
     missing_docs,
-    clippy::doc_markdown,
+    clippy::module_inception,
     reason = "generated code; the .proto files carry the comments"
 )]
 
