@@ -127,21 +127,21 @@ impl QueryNodeService {
         // Attached before the manifest is read: what the log holds beyond the manifest is then either
         // delivered or read by catching up.
         let position = follower.attach(shard);
-        let mut versions = self.parts.manifests.watch(shard.id).await.map_err(|e| e.to_failure())?;
+        let mut versions = self.parts.manifests.watch(Some(shard.id)).await.map_err(|e| e.to_failure())?;
         let covers = self.refresh(shard).await?;
         if shard.applied.borrow().is_none() {
             follower.catch_up(shard, covers, position).await?;
         }
         let mut housekeeping = tokio::time::interval(Duration::from_secs(1));
-        let mut catalog = self.parts.catalog.changes();
+        let mut revision = self.parts.catalog.snapshot().revision();
         loop {
             tokio::select! {
                 version = versions.next() => match version {
                     Some(version) => { version.map_err(|e| e.to_failure())?; self.refresh(shard).await?; }
                     None => return Ok(()),
                 },
-                changed = catalog.changed() => {
-                    if changed.is_err() { return Ok(()); }
+                changed = self.parts.catalog.newer_than(revision) => {
+                    revision = changed?.revision();
                     self.refresh(shard).await?;
                 }
                 () = shard.reload.notified() => {

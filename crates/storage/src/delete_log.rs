@@ -63,6 +63,16 @@ impl DeleteLog {
     pub fn is_empty(&self) -> bool {
         self.stamps.is_empty()
     }
+
+    /// Consecutive keys that share a stamp, in order.
+    pub fn runs(&self) -> impl Iterator<Item = (Timestamp, PkList)> + '_ {
+        let mut start = 0;
+        self.stamps.chunk_by(|a, b| a == b).map(move |run| {
+            let range = start..start + run.len();
+            start = range.end;
+            (run[0], range.map(|i| self.keys.get(i)).collect())
+        })
+    }
 }
 
 /// The log as an object's bytes.

@@ -52,6 +52,22 @@ pub struct NextManifest {
     pub created: Timestamp,
 }
 
+impl NextManifest {
+    /// A first manifest that names nothing and covers nothing, to be filled in.
+    #[must_use]
+    pub fn empty(created: Timestamp) -> Self {
+        Self {
+            epoch: Epoch(0),
+            covers_lsn: Lsn(0),
+            covers_ts: Timestamp::ZERO,
+            segments: Vec::new(),
+            delete_logs: Vec::new(),
+            truncated: None,
+            created,
+        }
+    }
+}
+
 impl Manifest {
     /// The same contents, to be changed and committed.
     #[must_use]

@@ -476,13 +476,13 @@ impl Channel {
 
     /// An id for a new segment; ids are taken from the catalog many at a time.
     async fn next_segment_id(&self) -> Result<SegmentId, Failure> {
-        const BLOCK: i64 = 64;
+        const BLOCK: u32 = 64;
         let mut ids = self.segment_ids.lock().await;
         if let Some(id) = ids.next() {
             return Ok(SegmentId(id));
         }
-        let first = self.catalog.allocate_ids(BLOCK.unsigned_abs()).await.map_err(|e| e.to_failure())?;
-        *ids = first + 1..first + BLOCK;
+        let first = self.catalog.allocate_ids(BLOCK).await?;
+        *ids = first + 1..first + i64::from(BLOCK);
         Ok(SegmentId(first))
     }
 

@@ -11,15 +11,15 @@ use holdfast_node_api::stream_node::Flushed;
 use holdfast_runtime::{MemoryKind, Shutdown};
 use holdfast_segment::{Keys, SegmentFiles};
 use holdfast_storage::{
-    DeleteLogEntry, FileEntry, FileRole, Manifest, Manifests, ObjectInfo, SegmentEntry, Store,
-    delete_log::{self, DeleteLog},
+    DeleteLogEntry, FileEntry, FileRole, Manifest, Manifests, NextManifest, ObjectInfo, SegmentEntry, Store,
+    delete_log::{self, Covered, DeleteLog},
     paths,
 };
-use holdfast_types::{Coded, Failure, Lsn, PkList, ShardId, Timestamp};
+use holdfast_types::{Coded, Epoch, Failure, Lsn, ManifestVersion, Pk, ShardId, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::{
-    channel::{Channel, primary_keys},
+    channel::Channel,
     metrics,
     shard::{Cut, MemorySegment, Shard},
 };
@@ -55,16 +55,19 @@ impl Flusher {
             }
         }
         let log = self.store_deletes(shard.id, before.as_deref(), &cut).await?;
+        let created = Timestamp::from_unix_ms(self.channel.clock.unix_ms());
         let manifest = self
             .manifests
-            .update(shard.id, self.channel.epoch, |current| Ok(next_manifest(current, shard.id, &cut, &entries, log.as_ref())))
-            .await
-            .map_err(|e| e.to_failure())?;
-        shard.committed(&cut, manifest.version, &*self.channel.clock);
+            .update(shard.id, |current| {
+                Ok::<_, Failure>(Some(next_manifest(current, self.channel.epoch, created, &cut, &entries, log.as_ref())))
+            })
+            .await?;
+        let version = manifest.map_or(ManifestVersion(0), |m| m.version);
+        shard.committed(&cut, version, &*self.channel.clock);
         let (rows, bytes) = entries.iter().fold((0, 0), |(r, b), e| (r + e.rows, b + e.bytes));
         let took = self.channel.clock.monotonic().saturating_sub(started);
         metrics::flush_done(rows, bytes, took.as_secs_f64());
-        tracing::info!(shard = %shard.id, version = %manifest.version, covers = %cut.lsn, segments = entries.len(), rows, bytes, ?took, "flushed");
+        tracing::info!(shard = %shard.id, version = %version, covers = %cut.lsn, segments = entries.len(), rows, bytes, ?took, "flushed");
         Ok(Flushed { segments: entries.iter().map(|e| e.id).collect(), ts: cut.ts })
     }
 
@@ -143,15 +146,15 @@ impl Flusher {
             .pool
             .run(move || deletes_that_reach(&keys, &deletes, &segments))
             .await
-            .map_err(|e| e.to_failure())??;
-        let Some((min_ts, max_ts)) = log.ts_range() else { return Ok(None) };
-        let count = log.len() as u64;
-        let bytes = delete_log::encode(&log);
-        let first_lsn = cut.covered.next();
-        let object = self
-            .put(|attempt| paths::delete_log(shard, first_lsn, cut.lsn, self.channel.epoch, attempt), bytes)
-            .await?;
-        Ok(Some(DeleteLogEntry { object, first_lsn, last_lsn: cut.lsn, min_ts, max_ts, count }))
+            .map_err(|e| e.to_failure())?;
+        let covered = Covered {
+            shard,
+            first: cut.covered.next(),
+            last: cut.lsn,
+            epoch: self.channel.epoch,
+            attempt: self.channel.next_attempt(),
+        };
+        delete_log::write(&self.store, covered, &log).await.map_err(|e| e.to_failure())
     }
 
     /// Puts an object under a name that was never used: an attempt that failed half-way uses its name up.
@@ -237,52 +240,56 @@ impl Flusher {
     }
 }
 
-/// The deletes that may reach a row of the segments whose keys are given.
+/// The deletes that may reach a row of the segments whose keys are given, in stamp order.
 fn deletes_that_reach(
     keys: &[Keys],
     deletes: &[crate::shard::DeletedKeys],
     segments: &[Arc<MemorySegment>],
-) -> Result<DeleteLog, Failure> {
-    let mut log = DeleteLog::default();
-    let mut add = |list: &PkList, stamp: &dyn Fn(usize) -> Timestamp| -> Result<(), Failure> {
-        for (i, key) in list.iter().enumerate() {
-            if keys.iter().any(|k| k.may_contain(&key)) {
-                log.push(key, stamp(i)).map_err(|e| e.to_failure())?;
-            }
+) -> DeleteLog {
+    let mut found: Vec<(Pk, Timestamp)> = Vec::new();
+    let mut add = |key: Pk, ts: Timestamp| {
+        if keys.iter().any(|k| k.may_contain(&key)) {
+            found.push((key, ts));
         }
-        Ok(())
     };
     for deleted in deletes {
-        add(&deleted.keys, &|_| deleted.ts)?;
-    }
-    for segment in segments {
-        for (batch, ts) in segment.rows.chunks() {
-            let list = primary_keys(&batch, segment.rows.schema().primary().id)?;
-            add(&list, &|_| ts)?;
+        for key in deleted.keys.iter() {
+            add(key, deleted.ts);
         }
     }
-    Ok(log)
+    for segment in segments {
+        for (list, stamps) in segment.rows.keys_and_stamps() {
+            for (key, ts) in list.iter().zip(stamps) {
+                add(key, ts);
+            }
+        }
+    }
+    found.sort_by_key(|(_, ts)| *ts);
+    let stamps = found.iter().map(|(_, ts)| *ts).collect();
+    DeleteLog::new(found.into_iter().map(|(key, _)| key).collect(), stamps)
 }
 
 /// The manifest after a flush. Segments that a truncation emptied go, whoever committed them.
 fn next_manifest(
     current: Option<&Manifest>,
-    shard: ShardId,
+    epoch: Epoch,
+    created: Timestamp,
     cut: &Cut,
     entries: &[SegmentEntry],
     log: Option<&DeleteLogEntry>,
-) -> Manifest {
-    let mut next = current.cloned().unwrap_or_else(|| Manifest::empty(shard));
+) -> NextManifest {
+    let mut next = current.map_or_else(|| NextManifest::empty(created), |m| m.next(created));
     if let Some(ts) = cut.truncated {
         next.segments.retain(|s| s.max_ts > ts);
         next.truncated = next.truncated.max(Some(ts));
     }
-    next.segments.extend_from_slice(entries);
     next.delete_logs.extend(log.cloned());
     if next.segments.is_empty() {
         next.delete_logs.clear();
     }
+    next.segments.extend_from_slice(entries);
+    next.epoch = epoch;
     next.covers_lsn = cut.lsn;
-    next.covers_ts = cut.ts;
+    next.covers_ts = next.covers_ts.max(cut.ts);
     next
 }

@@ -16,11 +16,6 @@ use crate::{
     shard::Shard,
 };
 
-/// Key of a channel's epoch in the metadata.
-pub(crate) fn epoch_key(channel: ChannelId) -> String {
-    format!("/holdfast/channel/{channel}/epoch")
-}
-
 /// Takes the channel over, replays its log and opens it for writes.
 pub(crate) async fn open(
     id: ChannelId,
@@ -29,7 +24,7 @@ pub(crate) async fn open(
     parts: &Components,
 ) -> Result<(Arc<Channel>, JoinHandle<()>), Failure> {
     let started = parts.clock.monotonic();
-    let epoch = holdfast_meta::claim_epoch(&*parts.meta, &epoch_key(id), owner)
+    let epoch = holdfast_meta::claim_epoch(&*parts.meta, &holdfast_meta::keys::channel_epoch(id), owner)
         .await
         .map_err(|e| e.to_failure())?;
     let (writer, last) = take_over(id, epoch, parts).await?;

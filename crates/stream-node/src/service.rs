@@ -4,8 +4,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
-use futures::future::try_join_all;
-use holdfast_index::Cancel;
 use holdfast_meta::{Catalog, CollectionMeta, MetaStore};
 use holdfast_node_api::{
     StreamNode,
@@ -14,9 +12,8 @@ use holdfast_node_api::{
     write::{WriteAck, WriteRequest},
 };
 use holdfast_runtime::{Clock, CpuPool, MemoryBudget, Shutdown};
-use holdfast_segment::{merge_hits, merge_rows};
 use holdfast_storage::{Manifests, Store};
-use holdfast_types::{ChannelId, Code, Coded, CollectionId, Failure, PartitionId, RowIdx, SegmentId, ShardId, Timestamp};
+use holdfast_types::{ChannelId, Code, Coded, CollectionId, Failure, PartitionId, SegmentId, ShardId, Timestamp};
 use holdfast_wal::Wal;
 use tokio::sync::mpsc;
 
@@ -161,23 +158,6 @@ impl StreamNodeService {
         }
         Ok(segments)
     }
-
-    /// Runs `work` on every segment, in parallel.
-    async fn on_each<T: Send + 'static>(
-        &self,
-        segments: Vec<Arc<MemorySegment>>,
-        work: impl Fn(&MemorySegment, &Cancel) -> Result<T, Failure> + Send + Sync + Clone + 'static,
-    ) -> Result<Vec<T>, Failure> {
-        let cancel = Cancel::new();
-        let guard = cancel.clone().cancel_on_drop();
-        let runs = segments.into_iter().map(|segment| {
-            let (work, cancel) = (work.clone(), cancel.clone());
-            self.pool.run(move || work(&segment, &cancel))
-        });
-        let results = try_join_all(runs).await.map_err(|e| e.to_failure())?;
-        guard.disarm();
-        results.into_iter().collect()
-    }
 }
 
 #[async_trait]
@@ -233,63 +213,32 @@ impl StreamNode for StreamNodeService {
 
     async fn search(&self, search: NodeSearch) -> Result<HitLists, Failure> {
         let segments = self.read(&search.view).await?;
-        let spec = Arc::clone(&search.spec);
-        let parts = self
-            .on_each(segments, move |segment, cancel| {
-                segment.rows.search(&spec, cancel).map_err(|e| e.to_failure())
-            })
-            .await?;
-        Ok(merge_hits(parts, &search.spec))
+        holdfast_scan::search(&self.pool, segments, &search.spec).await
     }
 
     async fn query(&self, query: NodeQuery) -> Result<RowSet, Failure> {
         let meta = self.meta(query.view.collection)?;
         let segments = self.read(&query.view).await?;
-        let spec = Arc::clone(&query.spec);
-        let parts = self
-            .on_each(segments, move |segment, cancel| {
-                segment.rows.query(&spec, cancel).map_err(|e| e.to_failure())
-            })
-            .await?;
-        self.pool
-            .run(move || merge_rows(parts, &query.spec, &meta.schema))
-            .await
-            .map_err(|e| e.to_failure())?
-            .map_err(|e| e.to_failure())
+        holdfast_scan::query(&self.pool, segments, &query.spec, &meta.schema).await
     }
 
     async fn count(&self, query: NodeQuery) -> Result<u64, Failure> {
         let segments = self.read(&query.view).await?;
-        let spec = Arc::clone(&query.spec);
-        let parts = self
-            .on_each(segments, move |segment, cancel| {
-                segment.rows.count(&spec, cancel).map_err(|e| e.to_failure())
-            })
-            .await?;
-        Ok(parts.into_iter().sum())
+        holdfast_scan::count(&self.pool, segments, &query.spec).await
     }
 
     async fn fetch(&self, fetch: NodeFetch) -> Result<RecordBatch, Failure> {
-        let meta = self.meta(fetch.view.collection)?;
-        let mut by_id: HashMap<SegmentId, Arc<MemorySegment>> = HashMap::new();
-        for at in fetch.view.shards.iter() {
+        let NodeFetch { view, rows, fields } = fetch;
+        let meta = self.meta(view.collection)?;
+        let mut segments: HashMap<SegmentId, Arc<MemorySegment>> = HashMap::new();
+        for at in view.shards.iter() {
             let open = self.channel_of(&meta, at.shard)?;
             let id = ShardId { collection: meta.id, index: at.shard };
             if let Some(shard) = open.channel.shard(id) {
-                by_id.extend(shard.all().into_iter().map(|(s, _)| (s.id, s)));
+                segments.extend(shard.all().into_iter().map(|(s, _)| (s.id, s)));
             }
         }
-        self.pool
-            .run(move || {
-                holdfast_segment::gather(&fetch.rows, &fetch.fields, &meta.schema, |id, rows: &[RowIdx]| {
-                    let segment = by_id.get(&id).ok_or_else(|| {
-                        Failure::new(Code::Conflict, format!("segment {id} is no longer in memory"))
-                    })?;
-                    segment.rows.fetch(rows, &fetch.fields).map_err(|e| e.to_failure())
-                })
-            })
-            .await
-            .map_err(|e| e.to_failure())?
+        holdfast_scan::fetch(&self.pool, segments, rows, fields, Arc::clone(&meta.schema)).await
     }
 
     async fn flush(&self, collection: CollectionId) -> Result<Flushed, Failure> {
@@ -332,14 +281,16 @@ impl StreamNode for StreamNodeService {
             }
             let Some(current) = self.manifests.current(id).await.map_err(|e| e.to_failure())? else { continue };
             if current.segments.iter().any(|s| s.partition == partition) {
+                let created = Timestamp::from_unix_ms(self.clock.unix_ms());
                 self.manifests
-                    .update(id, open.channel.epoch, |current| {
-                        let mut next = current.cloned().unwrap_or_else(|| holdfast_storage::Manifest::empty(id));
-                        next.segments.retain(|s| s.partition != partition);
-                        Ok(next)
+                    .update(id, |current| {
+                        Ok::<_, Failure>(current.map(|m| {
+                            let mut next = m.next(created);
+                            next.segments.retain(|s| s.partition != partition);
+                            next
+                        }))
                     })
-                    .await
-                    .map_err(|e| e.to_failure())?;
+                    .await?;
             }
         }
         Ok(())

@@ -12,9 +12,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow_array::RecordBatch;
 use holdfast_runtime::{Clock, Reservation};
-use holdfast_segment::GrowingSegment;
+use holdfast_scan::{Cancel, Readable};
+use holdfast_segment::{GrowingSegment, Hit, QuerySpec, Rows, SearchSpec};
 use holdfast_types::{
-    CollectionSchema, Lsn, ManifestVersion, PartitionId, PkList, SegmentId, ShardId, Timestamp,
+    Coded, CollectionSchema, Failure, FieldId, Lsn, ManifestVersion, PartitionId, PkList, RowIdx, SegmentId, ShardId, Timestamp,
 };
 use parking_lot::{Mutex, RwLock};
 
@@ -40,6 +41,24 @@ impl MemorySegment {
     /// Bytes held.
     pub(crate) fn bytes(&self) -> u64 {
         self.rows.bytes()
+    }
+}
+
+impl Readable for MemorySegment {
+    fn search(&self, spec: &SearchSpec, cancel: &Cancel) -> Result<Vec<Vec<Hit>>, Failure> {
+        Readable::search(&self.rows, spec, cancel)
+    }
+
+    fn query(&self, spec: &QuerySpec, cancel: &Cancel) -> Result<Rows, Failure> {
+        Readable::query(&self.rows, spec, cancel)
+    }
+
+    fn count(&self, spec: &QuerySpec, cancel: &Cancel) -> Result<u64, Failure> {
+        Readable::count(&self.rows, spec, cancel)
+    }
+
+    fn fetch(&self, rows: &[RowIdx], fields: &[FieldId]) -> Result<RecordBatch, Failure> {
+        Readable::fetch(&self.rows, rows, fields)
     }
 }
 
@@ -157,7 +176,7 @@ impl Shard {
     ///
     /// Row keys supersede older rows of the same keys everywhere in the shard: the newest wins. The caller
     /// applies records in log order and has made the segment.
-    pub(crate) fn apply(&self, change: Change<'_>) -> Result<(), holdfast_types::Failure> {
+    pub(crate) fn apply(&self, change: Change<'_>) -> Result<(), Failure> {
         let Change { lsn, ts, partition, rows, row_keys, deletes, reservation } = change;
         let mut state = self.state.write();
         let everywhere = |keys: &PkList, state: &State| {
@@ -176,7 +195,7 @@ impl Shard {
                 everywhere(keys, &state);
             }
             let segment = state.growing.get(&partition).expect("the caller started the segment");
-            segment.rows.append(batch, ts, lsn)?;
+            segment.rows.append(batch, ts, lsn).map_err(|e| e.to_failure())?;
             if let Some(reservation) = reservation {
                 segment.account(reservation);
             }

@@ -49,6 +49,36 @@ pub enum Code {
     Internal,
 }
 
+impl Code {
+    /// The name, for metrics and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "invalid_argument",
+            Self::DatabaseNotFound => "database_not_found",
+            Self::CollectionNotFound => "collection_not_found",
+            Self::CollectionNotLoaded => "collection_not_loaded",
+            Self::PartitionNotFound => "partition_not_found",
+            Self::PartitionNotLoaded => "partition_not_loaded",
+            Self::IndexNotFound => "index_not_found",
+            Self::AliasNotFound => "alias_not_found",
+            Self::AliasNameConflict => "alias_name_conflict",
+            Self::AliasExists => "alias_exists",
+            Self::SchemaMismatch => "schema_mismatch",
+            Self::RateLimited => "rate_limited",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::NotLeader => "not_leader",
+            Self::Unavailable => "unavailable",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::Conflict => "conflict",
+            Self::Corrupt => "corrupt",
+            Self::Unsupported => "unsupported",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// A failure that crosses a crate or a wire: what kind, and a sentence for a person.
 ///
 /// The message says what was wrong, whose fault it is and what to do: lower case, no full stop.

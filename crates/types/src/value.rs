@@ -100,6 +100,32 @@ pub enum PkList {
     Str(Vec<Box<str>>),
 }
 
+/// Collects keys of one kind, that of the first; no key at all makes an empty list of integers.
+///
+/// # Panics
+/// When kinds are mixed: the keys of one collection never are.
+impl FromIterator<Pk> for PkList {
+    fn from_iter<I: IntoIterator<Item = Pk>>(keys: I) -> Self {
+        let mut keys = keys.into_iter().peekable();
+        match keys.peek() {
+            Some(Pk::Str(_)) => Self::Str(
+                keys.map(|key| match key {
+                    Pk::Str(s) => s,
+                    Pk::Int(_) => panic!("an integer among text keys"),
+                })
+                .collect(),
+            ),
+            Some(Pk::Int(_)) | None => Self::Int(
+                keys.map(|key| match key {
+                    Pk::Int(i) => i,
+                    Pk::Str(_) => panic!("a text among integer keys"),
+                })
+                .collect(),
+            ),
+        }
+    }
+}
+
 impl PkList {
     /// Number of keys.
     #[must_use]

@@ -10,7 +10,7 @@ use holdfast_node_api::{
 };
 use holdfast_runtime::{Clock, CpuPool, MemoryBudget, MemoryKind};
 use holdfast_segment::SegmentFiles;
-use holdfast_storage::{FileEntry, IndexEntry, Manifest, Manifests, SegmentEntry, Store, paths};
+use holdfast_storage::{FileEntry, IndexEntry, Manifest, Manifests, NextManifest, SegmentEntry, Store, paths};
 use holdfast_types::{Code, Coded, CollectionId, Epoch, Failure, SegmentId, Timestamp};
 use metrics::{counter, histogram};
 
@@ -56,8 +56,12 @@ impl WorkerService {
         self.parts.catalog.snapshot().collection(collection).cloned()
     }
 
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.parts.clock.unix_ms())
+    }
+
     async fn unique(&self) -> Result<u64, Failure> {
-        let id = self.parts.catalog.allocate_ids(1).await.map_err(|e| e.to_failure())?;
+        let id = self.parts.catalog.allocate_ids(1).await?;
         Ok(id.unsigned_abs())
     }
 
@@ -106,8 +110,9 @@ impl Worker for WorkerService {
             build: number,
             object,
         };
+        let created = self.now();
         let outcome = manifests
-            .update(job.shard, self.parts.epoch, |current| with_index(current, job.segment, &index))
+            .update(job.shard, |current| with_index(current, job.segment, &index, created))
             .await;
         let took = self.parts.clock.monotonic().saturating_sub(started);
         match outcome {
@@ -117,7 +122,7 @@ impl Worker for WorkerService {
                 tracing::info!(shard = %job.shard, segment = %job.segment, index = %job.index, rows, bytes = size, ?took, "index built");
                 Ok(JobOutcome::Done)
             }
-            Err(error) => obsolete_or(error.to_failure()).map(|()| JobOutcome::Obsolete),
+            Err(failure) => obsolete_or(failure).map(|()| JobOutcome::Obsolete),
         }
     }
 
@@ -150,7 +155,7 @@ impl Worker for WorkerService {
         let target = match stats {
             None => None,
             Some(stats) => {
-                let id = SegmentId(self.parts.catalog.allocate_ids(1).await.map_err(|e| e.to_failure())?);
+                let id = SegmentId(self.parts.catalog.allocate_ids(1).await?);
                 let mut stored = Vec::with_capacity(files.len());
                 for file in files {
                     let role = holdfast_scan::stored_role(file.role);
@@ -172,12 +177,13 @@ impl Worker for WorkerService {
                     files: stored,
                     indexes: Vec::new(),
                     level: sources.iter().map(|s| s.level).max().unwrap_or(0) + 1,
-                    created: Timestamp::from_unix_ms(self.parts.clock.unix_ms()),
+                    created: self.now(),
                 })
             }
         };
+        let created = self.now();
         let committed = manifests
-            .update(job.shard, self.parts.epoch, |current| merged(current, &job.sources, target.as_ref()))
+            .update(job.shard, |current| merged(current, &job.sources, target.as_ref(), created))
             .await;
         match committed {
             Ok(manifest) => {
@@ -185,10 +191,10 @@ impl Worker for WorkerService {
                 counter!("holdfast_worker_compactions_total").increment(1);
                 histogram!("holdfast_worker_compaction_seconds").record(took.as_secs_f64());
                 let rows = target.as_ref().map_or(0, |t| t.rows);
-                tracing::info!(shard = %job.shard, version = %manifest.version, sources = sources.len(), rows, ?took, "merged");
+                tracing::info!(shard = %job.shard, version = manifest.map_or(0, |m| m.version.0), sources = sources.len(), rows, ?took, "merged");
                 Ok(Compacted { outcome: JobOutcome::Done, target: target.map(|t| t.id) })
             }
-            Err(error) => obsolete_or(error.to_failure()).map(|()| obsolete),
+            Err(failure) => obsolete_or(failure).map(|()| obsolete),
         }
     }
 }
@@ -202,17 +208,27 @@ fn gone() -> Failure {
     Failure::new(Code::Conflict, "the segments of this job are not in the manifest any more")
 }
 
-fn with_index(current: Option<&Manifest>, segment: SegmentId, index: &IndexEntry) -> Result<Manifest, Failure> {
-    let mut next = current.cloned().ok_or_else(gone)?;
+fn with_index(
+    current: Option<&Manifest>,
+    segment: SegmentId,
+    index: &IndexEntry,
+    created: Timestamp,
+) -> Result<Option<NextManifest>, Failure> {
+    let mut next = current.ok_or_else(gone)?.next(created);
     let entry = next.segments.iter_mut().find(|s| s.id == segment).ok_or_else(gone)?;
     entry.indexes.retain(|i| i.index != index.index);
     entry.indexes.push(index.clone());
-    Ok(next)
+    Ok(Some(next))
 }
 
 /// The manifest with `sources` replaced. Delete logs that every segment has absorbed go.
-fn merged(current: Option<&Manifest>, sources: &[SegmentId], target: Option<&SegmentEntry>) -> Result<Manifest, Failure> {
-    let mut next = current.cloned().ok_or_else(gone)?;
+fn merged(
+    current: Option<&Manifest>,
+    sources: &[SegmentId],
+    target: Option<&SegmentEntry>,
+    created: Timestamp,
+) -> Result<Option<NextManifest>, Failure> {
+    let mut next = current.ok_or_else(gone)?.next(created);
     let before = next.segments.len();
     next.segments.retain(|s| !sources.contains(&s.id));
     if before - next.segments.len() != sources.len() {
@@ -221,5 +237,5 @@ fn merged(current: Option<&Manifest>, sources: &[SegmentId], target: Option<&Seg
     next.segments.extend(target.cloned());
     let absorbed = next.segments.iter().map(|s| s.deletes_lsn).min();
     next.delete_logs.retain(|l| absorbed.is_some_and(|lsn| l.last_lsn > lsn));
-    Ok(next)
+    Ok(Some(next))
 }
