@@ -36,6 +36,15 @@ pub fn collection(id: CollectionId) -> String {
     format!("{COLLECTIONS}{:020}", id.0)
 }
 
+/// The collection of a key made by [`collection`].
+#[must_use]
+pub fn collection_id(key: &str) -> Option<CollectionId> {
+    key.strip_prefix(COLLECTIONS)?
+        .parse()
+        .ok()
+        .map(CollectionId)
+}
+
 /// All names of a database's collections and aliases.
 #[must_use]
 pub fn names(database: DatabaseId) -> String {

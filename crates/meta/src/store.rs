@@ -7,6 +7,7 @@
 mod error;
 mod feed;
 pub mod memory;
+pub mod on_disk;
 mod table;
 
 use async_trait::async_trait;
@@ -181,6 +182,7 @@ pub trait MetaStore: Send + Sync {
     ///
     /// # Errors
     /// [`MetaError::Compacted`], here or from the stream, when the changes are no longer remembered:
-    /// list again and watch from there.
+    /// list again and watch from there. Any other error is final: a store that can be out of reach for
+    /// a while reconnects by itself.
     async fn watch(&self, prefix: &str, after_revision: u64) -> Result<WatchStream, MetaError>;
 }
