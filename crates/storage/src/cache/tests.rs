@@ -109,15 +109,15 @@ async fn the_copy_unused_longest_makes_room() {
         store,
     } = &world;
     let (a, b, c) = (
-        put(&store, 1).await,
-        put(&store, 2).await,
-        put(&store, 3).await,
+        put(store, 1).await,
+        put(store, 2).await,
+        put(store, 3).await,
     );
     store.map(&a).await.unwrap();
     store.map(&b).await.unwrap();
     store.map(&a).await.unwrap();
     store.map(&c).await.unwrap();
-    assert_eq!((copies(&folder), bucket.get_count()), (2, 3));
+    assert_eq!((copies(folder), bucket.get_count()), (2, 3));
     store.map(&a).await.unwrap();
     assert_eq!(bucket.get_count(), 3, "a is still there");
     store.map(&b).await.unwrap();
@@ -129,9 +129,9 @@ async fn what_is_in_use_stays_and_a_cache_full_of_it_refuses() {
     let world = world(250);
     let World { folder, store, .. } = &world;
     let (a, b, c) = (
-        put(&store, 1).await,
-        put(&store, 2).await,
-        put(&store, 3).await,
+        put(store, 1).await,
+        put(store, 2).await,
+        put(store, 3).await,
     );
     let (in_use, also) = (store.map(&a).await.unwrap(), store.map(&b).await.unwrap());
     let full = store.map(&c).await.unwrap_err();
@@ -149,7 +149,7 @@ async fn what_is_in_use_stays_and_a_cache_full_of_it_refuses() {
     drop(also);
     assert_eq!(store.map(&c).await.unwrap(), vec![3; 100]);
     assert_eq!(in_use, vec![1; 100]);
-    assert_eq!(copies(&folder), 2);
+    assert_eq!(copies(folder), 2);
 }
 
 #[tokio::test]
@@ -160,11 +160,11 @@ async fn a_failed_fetch_leaves_no_file_and_gives_its_room_back() {
         bucket,
         store,
     } = &world;
-    let info = put(&store, 1).await;
+    let info = put(store, 1).await;
     for fault in [Fault::Unavailable, Fault::Cut(50), Fault::Flipped(3)] {
         bucket.fail_gets([Some(fault)]);
         assert!(store.map(&info).await.is_err());
-        assert_eq!(copies(&folder), 0, "{fault:?}");
+        assert_eq!(copies(folder), 0, "{fault:?}");
     }
     assert_eq!(store.map(&info).await.unwrap(), vec![1; 100]);
 }
@@ -188,7 +188,7 @@ async fn a_folder_over_the_budget_is_cut_down_at_the_start() {
 async fn many_who_ask_at_once_share_one_fetch() {
     let world = world(1_000);
     let World { bucket, store, .. } = &world;
-    let info = put(&store, 9).await;
+    let info = put(store, 9).await;
     let asked = (0..20).map(|_| store.map(&info));
     for bytes in futures::future::join_all(asked).await {
         assert_eq!(bytes.unwrap(), vec![9; 100]);

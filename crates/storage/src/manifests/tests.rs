@@ -214,7 +214,7 @@ async fn a_commit_on_an_old_version_is_a_conflict() {
         .commit(SHARD, base, adding(2, Some(&first)))
         .await
         .unwrap();
-    assert_eq!(segments(&manifests).await, [1, 2]);
+    assert_eq!(segments(manifests).await, [1, 2]);
 }
 
 #[tokio::test]
@@ -388,7 +388,7 @@ async fn an_older_epoch_is_fenced_and_coverage_never_goes_back() {
     let twice = adding(1, Some(&first));
     let refused = manifests.commit(SHARD, base, twice).await.unwrap_err();
     assert!(refused.to_string().contains("named twice"), "{refused}");
-    assert_eq!(segments(&manifests).await, [1]);
+    assert_eq!(segments(manifests).await, [1]);
 }
 
 #[tokio::test]
@@ -399,7 +399,7 @@ async fn an_update_may_decline_or_fail() {
         .update(SHARD, |_| Ok::<_, CommitError>(None))
         .await;
     assert_eq!(nothing.unwrap(), None);
-    add(&manifests, 1).await.unwrap();
+    add(manifests, 1).await.unwrap();
     let same = manifests
         .update(SHARD, |_| Ok::<_, Failure>(None))
         .await
