@@ -1,8 +1,9 @@
 //! The typed filter: what a row must satisfy.
 //!
-//! Truth has three values. A comparison with a null operand, with a JSON path that is absent, or with a
-//! JSON value of another kind than the literal is *unknown*; `not unknown` is unknown; a row passes only
-//! when the whole predicate is true. `is null` and `exists` are never unknown.
+//! Truth has three values. A comparison with a null operand, or with a JSON path that is absent or JSON
+//! null, is *unknown*; `not unknown` is unknown; a row passes only when the whole predicate is true.
+//! `is null` and `exists` are never unknown. A JSON value of another kind than the literal (text against a
+//! number) is known and different: `!=` is true of it, every other comparison, `in` and `like` false.
 
 mod in_list;
 mod like;
@@ -52,7 +53,7 @@ pub enum Predicate {
         /// The values, of the operand's type (floats for any float type), mixed for a dynamic operand.
         values: InList,
     },
-    /// The text matches. For a dynamic operand that is not text: unknown.
+    /// The text matches. A JSON value that is not text does not.
     Like {
         /// A `VarChar` or dynamic column.
         operand: Operand,
@@ -69,7 +70,8 @@ pub enum Predicate {
         /// A JSON column with at least one step.
         access: Access,
     },
-    /// The array, or JSON array, contains elements. Unknown when it is null, absent or not an array.
+    /// The array, or JSON array, contains elements. Unknown when it is null or
+    /// absent; false of a JSON value that is no array.
     Contains {
         /// An array column, or a JSON column with or without a path.
         access: Access,
@@ -79,7 +81,7 @@ pub enum Predicate {
         /// [`ContainsMode::One`]; may be empty for the others (`All` of none holds, `Any` of none does not).
         values: Vec<Value>,
     },
-    /// A `Bool` column, or a JSON path that holds `true` (unknown when it holds no truth value).
+    /// A `Bool` column, or a JSON path that holds `true`; false of a JSON value of another kind.
     Truth(Access),
 }
 

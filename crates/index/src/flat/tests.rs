@@ -115,7 +115,7 @@ fn bits_are_counted() {
     assert_eq!(search(Metric::Hamming), [(2, 3.0), (0, 4.0), (1, 8.0)]);
     assert_eq!(
         search(Metric::Jaccard),
-        [(1, 1.0 - 4.0 / 12.0), (2, 0.75), (0, 1.0)]
+        [(1, (1.0_f64 - 4.0 / 12.0) as f32), (2, 0.75), (0, 1.0)]
     );
     let zero = QueryVector::Binary(vec![0, 0]);
     let hit = flat_search(
