@@ -207,11 +207,6 @@ impl SealedSegment {
         self.core.stamp(row)
     }
 
-    /// Stamp of a row's earliest delete.
-    pub(crate) fn deleted_at(&self, row: u32) -> Option<Timestamp> {
-        self.core.overlay.read().deleted(row)
-    }
-
     /// Every row's earliest delete so far, by row.
     pub(crate) fn deletes(&self) -> Vec<(u32, Timestamp)> {
         self.core.overlay.read().by_row()

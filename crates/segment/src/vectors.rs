@@ -107,10 +107,6 @@ impl VectorColumn {
         self.rows.as_ref().map(|rows| &rows.values()[..])
     }
 
-    pub(crate) fn rows_array(&self) -> Option<&UInt32Array> {
-        self.rows.as_ref()
-    }
-
     /// The vectors without nulls.
     pub(crate) fn values(&self) -> &ArrayRef {
         &self.values
