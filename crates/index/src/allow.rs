@@ -30,6 +30,16 @@ impl BitSet {
         bits
     }
 
+    /// Bits from little-endian words: bit `i` is bit `i % 64` of word `i / 64`. Missing words are clear,
+    /// what lies past `len` is ignored.
+    #[must_use]
+    pub fn from_words(mut words: Vec<u64>, len: usize) -> Self {
+        words.resize(len.div_ceil(64), 0);
+        let mut bits = Self { words, len };
+        bits.clear_tail();
+        bits
+    }
+
     /// The rows of `rows` below `len`.
     #[must_use]
     pub fn from_rows(rows: &RoaringBitmap, len: usize) -> Self {
@@ -148,6 +158,12 @@ impl BitSet {
     #[must_use]
     pub fn words(&self) -> &[u64] {
         &self.words
+    }
+
+    /// The bits as [`Self::words`] has them.
+    #[must_use]
+    pub fn into_words(self) -> Vec<u64> {
+        self.words
     }
 
     fn clear_tail(&mut self) {

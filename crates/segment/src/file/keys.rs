@@ -5,8 +5,9 @@
 //! the keys' bytes. Keys ascend; equal keys (versions of one row) are adjacent, oldest first. The row
 //! of the i-th key is i, so a delete is resolved without touching a column.
 
-use std::ops::Range;
+use std::{cmp::Ordering, ops::Range};
 
+use arrow_array::{Array, cast::AsArray, types::Int64Type};
 use bytes::Bytes;
 use holdfast_types::{Pk, PkList};
 
@@ -146,6 +147,33 @@ impl Keys {
         }
     }
 
+    /// Whether the key of `row` is the i-th of a key column.
+    pub(crate) fn is_key_of(&self, row: usize, column: &dyn Array, i: usize) -> bool {
+        match &self.list {
+            List::Int(keys) => column
+                .as_primitive_opt::<Int64Type>()
+                .is_some_and(|column| column.value(i) == int(keys, row)),
+            List::Str { offsets, text } => column
+                .as_string_opt::<i32>()
+                .is_some_and(|column| column.value(i) == string(offsets, text, row)),
+        }
+    }
+
+    /// Orders the key of `row` relative to another segment's.
+    pub(crate) fn compare_with(&self, row: usize, other: &Self, other_row: usize) -> Ordering {
+        match (&self.list, &other.list) {
+            (List::Int(a), List::Int(b)) => int(a, row).cmp(&int(b, other_row)),
+            (
+                List::Str { offsets, text },
+                List::Str {
+                    offsets: other_offsets,
+                    text: other_text,
+                },
+            ) => string(offsets, text, row).cmp(string(other_offsets, other_text, other_row)),
+            _ => self.compare(row, &other.get(other_row)),
+        }
+    }
+
     /// The rows of this key: its versions, oldest first.
     pub(crate) fn rows(&self, key: &Pk) -> Range<usize> {
         if !bloom::may_contain(&self.bloom, key.stable_hash()) {
@@ -162,7 +190,7 @@ impl Keys {
     }
 
     /// The first row from `from` whose order relative to `key` does not satisfy `before`.
-    fn partition(&self, from: usize, before: impl Fn(std::cmp::Ordering) -> bool, key: &Pk) -> usize {
+    fn partition(&self, from: usize, before: impl Fn(Ordering) -> bool, key: &Pk) -> usize {
         let (mut low, mut high) = (from, self.len());
         while low < high {
             let middle = low + (high - low) / 2;
@@ -175,15 +203,15 @@ impl Keys {
         low
     }
 
-    fn compare(&self, row: usize, key: &Pk) -> std::cmp::Ordering {
+    fn compare(&self, row: usize, key: &Pk) -> Ordering {
         match (&self.list, key) {
             (List::Int(keys), Pk::Int(key)) => int(keys, row).cmp(key),
             (List::Str { offsets, text }, Pk::Str(key)) => {
                 string(offsets, text, row).as_bytes().cmp(key.as_bytes())
             }
             // As `Pk` orders kinds; a key of the other kind is simply not here.
-            (List::Int(_), Pk::Str(_)) => std::cmp::Ordering::Less,
-            (List::Str { .. }, Pk::Int(_)) => std::cmp::Ordering::Greater,
+            (List::Int(_), Pk::Str(_)) => Ordering::Less,
+            (List::Str { .. }, Pk::Int(_)) => Ordering::Greater,
         }
     }
 }

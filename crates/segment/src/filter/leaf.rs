@@ -194,9 +194,9 @@ impl Evaluation {
             let (column, slot) = self.json(access)?;
             return Ok(self.each(open, |row| {
                 let list = column.value(row, slot)?.as_array()?;
-                let mut found =
+                let found =
                     values.iter().map(|value| list.iter().any(|item| json_equals(item, value)));
-                Some(enough(mode, &mut found))
+                Some(enough(mode, found))
             }));
         }
         let list: &ListArray = downcast(self.column(access)?)?;
@@ -204,15 +204,15 @@ impl Evaluation {
         let values = prepared(values, access.element);
         Ok(self.each(open, |row| {
             let range = list_range(list, row)?;
-            let mut found = values.iter().map(|value| {
+            let found = values.iter().map(|value| {
                 value.is_some_and(|value| range.clone().any(|i| elements.value(i).equals(value)))
             });
-            Some(enough(mode, &mut found))
+            Some(enough(mode, found))
         }))
     }
 }
 
-fn enough(mode: ContainsMode, found: &mut dyn Iterator<Item = bool>) -> bool {
+fn enough(mode: ContainsMode, mut found: impl Iterator<Item = bool>) -> bool {
     match mode {
         ContainsMode::One | ContainsMode::All => found.all(|f| f),
         ContainsMode::Any => found.any(|f| f),
