@@ -179,10 +179,9 @@ impl View {
             return proxy.queries.query(request).await;
         }
         let (fresh, flushed) = tokio::try_join!(proxy.streams.query(request.clone()), proxy.queries.query(request))?;
-        let schema = Arc::clone(&self.meta.schema);
         proxy
             .pool
-            .run(move || merge_rows(&[flushed, fresh], &spec, &schema))
+            .run(move || merge_rows(vec![flushed, fresh], spec.limit))
             .await
             .map_err(|e| e.to_failure())?
             .map_err(|e| e.to_failure())

@@ -177,6 +177,24 @@ impl GrowingSegment {
         table::batch_of(&self.schema, columns, rows.len())
     }
 
+    /// Every row's key and stamp, a list a chunk.
+    ///
+    /// # Errors
+    /// [`SegmentError::Internal`] when a chunk has no key column.
+    pub fn keys_and_stamps(&self) -> Result<Vec<(PkList, Vec<Timestamp>)>, SegmentError> {
+        let primary = self.schema().primary().id;
+        self.snapshot()
+            .iter()
+            .map(|chunk| {
+                let keys = holdfast_types::columns::column(chunk.scalars(), primary)
+                    .and_then(|column| PkList::from_array(&**column))
+                    .ok_or_else(|| SegmentError::Internal("rows have no key column".to_owned()))?;
+                let stamps = chunk.stamps()?.values().iter().map(|ts| Timestamp(*ts)).collect();
+                Ok((keys, stamps))
+            })
+            .collect()
+    }
+
     /// The chunks of this moment.
     pub(crate) fn snapshot(&self) -> Vec<Arc<Chunk>> {
         self.state.read().chunks.clone()
