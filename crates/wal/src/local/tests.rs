@@ -470,3 +470,32 @@ fn a_torn_batch_with_nothing_behind_it_is_cut_off() {
     });
     is_whole_or_refused(&disk, &expected[..4]).unwrap();
 }
+
+/// A crash tore a batch, and it was cut off. A later writer sent the first record again, then another
+/// one; the next crash kept the header of that batch and the remains of the old one behind it.
+#[test]
+fn remains_of_a_batch_that_was_cut_off_do_not_pass_as_a_later_one() {
+    let disk = FaultyDisk::new(1);
+    let name = file("00000000000000000001.wal");
+    let sizes = super::files::FileSizes {
+        segment: 64 << 10,
+        reserve: 0,
+    };
+    let open = || {
+        let dir = PathBuf::from("/wal/channel-1");
+        let (files, recovered) = Files::open(Arc::new(disk.clone()), dir, CHANNEL, sizes).unwrap();
+        Journal::new(Arc::new(files), recovered)
+    };
+    let same = Bytes::from(vec![7; 5_000]);
+    let batch = |other: u8| [same.clone(), Bytes::from(vec![other; 300])];
+    open().write(Epoch(1), &batch(1)).unwrap();
+    let old = disk.bytes(&name);
+    disk.damage(&name, |bytes| bytes[4_096..4_128].fill(0));
+    let mut journal = open();
+    assert_eq!(journal.last(), Lsn(0));
+    journal.write(Epoch(2), &batch(2)).unwrap();
+    disk.damage(&name, |bytes| {
+        bytes[8_192..12_288].copy_from_slice(&old[8_192..12_288]);
+    });
+    assert_eq!(open().last(), Lsn(0));
+}
