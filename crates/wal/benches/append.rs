@@ -3,6 +3,7 @@
 //!
 //! Figures of different machines cannot be compared without the `fdatasync` line of each. The directory
 //! is `TMPDIR`: make sure that it is on the disk in question.
+
 use std::{
     fs::File,
     os::unix::fs::FileExt,
