@@ -509,7 +509,7 @@ fn f32_data_is_narrowed_for_16_bit_fields() {
             };
             match v.data {
                 Some(Vectors::Float16Vector(b) | Vectors::Bfloat16Vector(b)) => {
-                    assert_eq!(b, expect)
+                    assert_eq!(b, expect);
                 }
                 other => panic!("{other:?}"),
             }
