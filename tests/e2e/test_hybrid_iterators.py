@@ -204,13 +204,13 @@ def test_a_query_iterator_over_string_keys(client, name):
     client.insert(name, [{"id": k, "vector": [1, 1]} for k in keys])
     client.flush(name)
     plain = [k for k in keys if "'" not in k]
-    rows = [r["id"] for p in drain(client.query_iterator(name, batch_size=11, filter='id not like "%\'"', output_fields=["id"])) for r in p]
+    rows = [r["id"] for p in drain(client.query_iterator(name, batch_size=11, filter='not (id like "%\'")', output_fields=["id"])) for r in p]
     assert rows == sorted(plain)
 
 
 def test_an_iterator_needs_a_sane_batch(client, two):
     name, a, *_ = two
-    with pytest.raises(Exception, match="(?i)batch"):
+    with pytest.raises(Exception, match="(?i)batch|greater than"):
         client.search_iterator(name, [a[0].tolist()], batch_size=0, anns_field="a")
     with refused((PARAMETER, 65535, 1), "group"):
         it = client.search_iterator(

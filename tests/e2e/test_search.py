@@ -212,8 +212,8 @@ def test_output_fields_are_what_was_asked_for(client, grid):
 
 
 def test_scores_are_rounded(client, grid):
-    for digits, want in ((0, 0.0), (1, 0.1), (3, 0.063), (6, 0.0625), (-1, 0.0625)):
-        hit = client.search(grid, [[500.25, 0]], limit=1, search_params={"round_decimal": digits}, round_decimal=digits)[0][0]
+    for digits, want in ((0, 0.0), (1, 0.1), (3, 0.141), (6, 0.140625), (-1, 0.140625)):
+        hit = client.search(grid, [[500.375, 0]], limit=1, search_params={"round_decimal": digits}, round_decimal=digits)[0][0]
         assert hit["distance"] == pytest.approx(want, abs=1e-6)
     with refused(PARAMETER, "round_decimal"):
         client.search(grid, [[1.0, 0]], search_params={"round_decimal": 9}, round_decimal=9)
