@@ -152,6 +152,18 @@ class Server:
                 raise StartFailed(f"not ready within {timeout} s\n{self.tail()}")
         return self
 
+    def start_and_kill_after(self, seconds: float) -> None:
+        """Starts the process and kills it before it was asked anything, ready or not."""
+        with self.log.open("ab") as log:
+            env = {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_")}
+            env.update(self.env)
+            process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, env=env, start_new_session=True
+            )
+        time.sleep(seconds)
+        process.kill()
+        process.wait(10)
+
     def _end(self, number: int, timeout: float) -> int:
         process = self.process
         if process is None:
