@@ -117,7 +117,7 @@ class Writer:
         return (kind, None), {k: (None if kind == "delete" else stamp) for k in keys}
 
     def perform(self, client, kind, changes):
-        options = {"timeout": 3, "retry_times": 0}
+        options = {"retry_times": 0}
         name, start = kind
         if name == "insert":
             client.insert("c", [row(k, s) for k, s in changes.items()], **options)
@@ -130,6 +130,7 @@ class Writer:
 
     def run(self, uri, stop):
         """Writes until the server goes away or `stop` is set."""
+        self.complaint = None
         try:
             client = MilvusClient(uri, timeout=3)
         except Exception:  # noqa: BLE001 - killed before it could connect: nothing was sent
@@ -142,8 +143,8 @@ class Writer:
                 self.apply(changes)
                 self.pending = None
                 self.acknowledged += 1
-        except Exception as e:  # noqa: BLE001 - judged below: only a dead server excuses it
-            self.complaint = e
+        except Exception as e:  # noqa: BLE001 - judged by the test: only a dead server excuses it
+            self.complaint = (time.monotonic(), e)
         finally:
             client.close()
 
@@ -200,16 +201,16 @@ def maintain(uri, stop, rng):
             what = rng.choice(["flush", "flush", "compact", "index"])
             try:
                 if what == "flush":
-                    client.flush("c", timeout=3, retry_times=0)
+                    client.flush("c", retry_times=0)
                 elif what == "compact":
-                    client.compact("c", timeout=3, retry_times=0)
+                    client.compact("c", retry_times=0)
                 elif indexed:
-                    client.drop_index("c", "op", timeout=3, retry_times=0)
+                    client.drop_index("c", "op", retry_times=0)
                     indexed = False
                 else:
                     index = client.prepare_index_params()
                     index.add_index("op", index_type="STL_SORT")
-                    client.create_index("c", index, timeout=3, retry_times=0)
+                    client.create_index("c", index, retry_times=0)
                     indexed = True
             except Exception:  # noqa: BLE001 - the dead server, or a refusal; rows are what this test judges
                 if stop.is_set():
@@ -244,11 +245,15 @@ def test_kill_9_at_any_moment_loses_nothing_acknowledged(start_server):
         for t in threads:
             t.start()
         time.sleep(rng.uniform(0.02, 1.0))  # the random moment is what is tested
+        killed_at = time.monotonic()
         server.kill9()
         stop.set()
         for t in threads:
             t.join(30)
             assert not t.is_alive(), "a client hangs on a dead server"
+        for w in writers:
+            if w.complaint and w.complaint[0] < killed_at:
+                raise AssertionError(f"kill {kill}: the living server refused a good write") from w.complaint[1]
         # Sometimes it dies again while it recovers.
         if rng.random() < 0.2:
             server.start_and_kill_after(rng.uniform(0.0, 0.4))
