@@ -407,3 +407,18 @@ def test_depth_of_ten_thousand_is_an_error_not_a_crash(shared_client, loaded, ex
         shared_client.query(loaded, filter=expression)
     assert caught.value.code == PARAMETER
     assert len(caught.value.message) < 4_000, "a refusal does not echo a huge expression whole"
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [" or ".join(["id == 1"] * 300_000), f"id in [{','.join(str(i) for i in range(1, 2_000_000))}]"],
+    ids=["a chain of 300 000 terms", "a list of 2 000 000 keys"],
+)
+def test_a_huge_flat_expression_is_answered_or_refused_but_never_fatal(shared_client, loaded, expression):
+    try:
+        rows = shared_client.query(loaded, filter=expression, output_fields=["id"], timeout=60)
+    except MilvusException as refusal:
+        assert re.search("(?i)long|length|limit|many|large", refusal.message), refusal.message
+    else:
+        assert 1 in {r["id"] for r in rows}
+    assert shared_client.query(loaded, filter="id == 1", output_fields=["id"]) == [{"id": 1}]
