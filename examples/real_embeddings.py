@@ -76,7 +76,9 @@ def load(folder: Path) -> Input:
     """Reads the three files."""
     missing = [f for f in ("base_f16.npy", "query_f32.npy", "attributes.parquet") if not (folder / f).is_file()]
     if missing:
-        raise NoData(f"{folder} has no {', '.join(missing)}: see the head of {Path(__file__).name} for bringing your own")
+        raise NoData(
+            f"{folder} has no {', '.join(missing)}: see the head of {Path(__file__).name} for bringing your own"
+        )
     base = normalised(np.load(folder / "base_f16.npy"))
     queries = normalised(np.load(folder / "query_f32.npy"))
     table = pq.read_table(folder / "attributes.parquet")
@@ -163,7 +165,13 @@ def filters(data: Input) -> list[tuple[str, np.ndarray]]:
             for value in distinct[np.argsort(-counts)][:40]:
                 if column.dtype.kind == "U" and ('"' in value or "\\" in value):
                     continue
-                text = f'"{value}"' if column.dtype.kind == "U" else str(value).lower() if column.dtype.kind == "b" else str(value)
+                text = (
+                    f'"{value}"'
+                    if column.dtype.kind == "U"
+                    else str(value).lower()
+                    if column.dtype.kind == "b"
+                    else str(value)
+                )
                 candidates.append((f"{name} == {text}", column == value))
     chosen = [("", np.ones(rows, dtype=bool))]
     for share in (0.5, 0.1, 0.01):
@@ -188,7 +196,9 @@ def exact(data: Input, mask: np.ndarray) -> np.ndarray:
     return np.concatenate(out)
 
 
-def measure(client: MilvusClient, uri: str, data: Input, collection: str, text: str, mask: np.ndarray, threads: int) -> Measured:
+def measure(
+    client: MilvusClient, uri: str, data: Input, collection: str, text: str, mask: np.ndarray, threads: int
+) -> Measured:
     """Recall over all queries, and queries per second of one client and of several."""
     options = {"limit": TOP_K, "filter": text, "search_params": {"params": {"ef": EF}}, "consistency_level": "Bounded"}
     found = []
@@ -242,9 +252,13 @@ def run(uri: str, folder: Path, collection: str = COLLECTION, threads: int = 4, 
     """The whole example."""
     data = load(folder)
     client = MilvusClient(uri)
-    say(f"{len(data.base):,} rows of {data.base.shape[1]} dimensions, {len(data.queries):,} queries, fields {', '.join(data.types)}")
+    say(
+        f"{len(data.base):,} rows of {data.base.shape[1]} dimensions, {len(data.queries):,} queries, fields {', '.join(data.types)}"
+    )
     inserting, indexing = store(client, data, collection)
-    say(f"inserted in {inserting:.1f} s ({len(data.base) / inserting:,.0f} rows/s), flushed and indexed in {indexing:.1f} s more")
+    say(
+        f"inserted in {inserting:.1f} s ({len(data.base) / inserting:,.0f} rows/s), flushed and indexed in {indexing:.1f} s more"
+    )
     counted = client.query(collection, filter="", output_fields=["count(*)"])[0]["count(*)"]
     if counted != len(data.base):
         raise AssertionError(f"{counted} rows are stored, {len(data.base)} were inserted")

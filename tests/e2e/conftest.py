@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from pymilvus import DataType, MilvusClient
-
 from server import BinaryMissing, External, Server, find_binary
 
 ENDPOINT = os.environ.get("HOLDFAST_ENDPOINT")

@@ -157,9 +157,7 @@ class Server:
         with self.log.open("ab") as log:
             env = {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_")}
             env.update(self.env)
-            process = subprocess.Popen(
-                self.command(), stdout=log, stderr=log, env=env, start_new_session=True
-            )
+            process = subprocess.Popen(self.command(), stdout=log, stderr=log, env=env, start_new_session=True)
         time.sleep(seconds)
         process.kill()
         process.wait(10)

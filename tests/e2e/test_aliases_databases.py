@@ -1,8 +1,6 @@
 """Aliases, and databases."""
 
 import pytest
-from pymilvus import MilvusException
-
 from conftest import simple_rows
 from expect import (
     ALIAS_EXISTS,
@@ -13,6 +11,7 @@ from expect import (
     PARAMETER,
     refused,
 )
+from pymilvus import MilvusException
 
 
 def test_an_alias_stands_for_its_collection_everywhere(client, simple, new_name):
@@ -128,7 +127,8 @@ def test_database_properties_are_kept_altered_and_dropped(client, new_name):
     try:
         client.alter_database_properties(database, {"note": "mine"})
         seen = client.describe_database(database)
-        assert seen["database.replica.number"] == "1" and seen["note"] == "mine"
+        assert seen["database.replica.number"] == "1"
+        assert seen["note"] == "mine"
         client.drop_database_properties(database, ["note"])
         assert "note" not in client.describe_database(database)
     finally:

@@ -18,7 +18,9 @@ async def test_the_everyday_flow(server, new_name):
         assert name in await client.list_collections()
         answers = await asyncio.gather(
             *(
-                client.insert(name, [{"id": i, "v": [i, 0, 0, 0], "tag": f"t{i % 3}"} for i in range(p * 50, p * 50 + 50)])
+                client.insert(
+                    name, [{"id": i, "v": [i, 0, 0, 0], "tag": f"t{i % 3}"} for i in range(p * 50, p * 50 + 50)]
+                )
                 for p in range(20)
             )
         )

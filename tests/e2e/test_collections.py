@@ -1,17 +1,17 @@
 """Collections from creation to drop, and the words of every refusal on the way."""
 
 import pytest
-from pymilvus import DataType
-
 from conftest import simple_rows
 from expect import COLLECTION_NOT_FOUND, COLLECTION_NOT_LOADED, PARAMETER, refused
+from pymilvus import DataType
 
 
 def test_the_quick_setup_makes_a_loaded_collection_with_dynamic_fields(client, name):
     client.create_collection(name, dimension=5)
     seen = client.describe_collection(name)
     assert [f["name"] for f in seen["fields"]] == ["id", "vector"]
-    assert seen["fields"][0]["type"] == DataType.INT64 and seen["fields"][0]["is_primary"]
+    assert seen["fields"][0]["type"] == DataType.INT64
+    assert seen["fields"][0]["is_primary"]
     assert seen["fields"][1]["params"] == {"dim": 5}
     assert seen["enable_dynamic_field"] is True
     assert not seen["auto_id"]
@@ -21,11 +21,17 @@ def test_the_quick_setup_makes_a_loaded_collection_with_dynamic_fields(client, n
 
 def test_the_quick_setup_takes_names_metric_and_string_keys(client, name):
     client.create_collection(
-        name, dimension=3, primary_field_name="key", id_type="string", vector_field_name="v",
-        metric_type="IP", max_length=40,
+        name,
+        dimension=3,
+        primary_field_name="key",
+        id_type="string",
+        vector_field_name="v",
+        metric_type="IP",
+        max_length=40,
     )
     fields = {f["name"]: f for f in client.describe_collection(name)["fields"]}
-    assert fields["key"]["type"] == DataType.VARCHAR and fields["key"]["params"]["max_length"] == 40
+    assert fields["key"]["type"] == DataType.VARCHAR
+    assert fields["key"]["params"]["max_length"] == 40
     assert client.describe_index(name, "v")["metric_type"] == "IP"
     client.insert(name, {"key": "a", "v": [1, 2, 3], "extra": True})
     assert client.get(name, "a", consistency_level="Strong")[0]["extra"] is True
@@ -36,7 +42,8 @@ def test_the_quick_setup_with_auto_id_hands_out_keys(client, name):
     first = client.insert(name, [{"vector": [0, 1]}, {"vector": [1, 0]}])
     second = client.insert(name, [{"vector": [1, 1]}])
     keys = [*first["ids"], *second["ids"]]
-    assert len(set(keys)) == 3 and all(isinstance(k, int) for k in keys)
+    assert len(set(keys)) == 3
+    assert all(isinstance(k, int) for k in keys)
     assert {r["id"] for r in client.query(name, filter="id > 0", output_fields=["id"])} == set(keys)
 
 
@@ -162,7 +169,8 @@ def test_a_rename_onto_a_taken_name_is_refused(client, simple, new_name):
     try:
         with refused((PARAMETER, 65535), f"(duplicated|already exist|taken).*|.*{taken}"):
             client.rename_collection(simple, taken)
-        assert client.has_collection(simple) and client.has_collection(taken)
+        assert client.has_collection(simple)
+        assert client.has_collection(taken)
     finally:
         client.drop_collection(taken)
 
@@ -176,7 +184,8 @@ def test_truncation_empties_and_keeps_the_rest(client, simple):
     assert client.query(simple, filter="", output_fields=["count(*)"])[0]["count(*)"] == 0
     assert client.search(simple, [[1, 1, 1, 1]], limit=5)[0] == []
     after = client.describe_collection(simple)
-    assert after["fields"] == before["fields"] and after["collection_id"] == before["collection_id"]
+    assert after["fields"] == before["fields"]
+    assert after["collection_id"] == before["collection_id"]
     client.insert(simple, simple_rows([3]))
     assert [r["n"] for r in client.query(simple, filter="id >= 0", output_fields=["n"])] == [30]
 
@@ -184,10 +193,12 @@ def test_truncation_empties_and_keeps_the_rest(client, simple):
 def test_properties_are_altered_and_dropped(client, simple):
     client.alter_collection_properties(simple, {"collection.ttl.seconds": "86400", "note": "kept"})
     seen = client.describe_collection(simple)["properties"]
-    assert seen["collection.ttl.seconds"] == "86400" and seen["note"] == "kept"
+    assert seen["collection.ttl.seconds"] == "86400"
+    assert seen["note"] == "kept"
     client.drop_collection_properties(simple, ["note"])
     seen = client.describe_collection(simple)["properties"]
-    assert "note" not in seen and seen["collection.ttl.seconds"] == "86400"
+    assert "note" not in seen
+    assert seen["collection.ttl.seconds"] == "86400"
 
 
 def test_a_field_can_be_added_and_old_rows_read_null_or_the_default(client, simple):

@@ -2,14 +2,14 @@
 
 import grpc
 import pytest
-from pymilvus import MilvusClient
-
 from expect import DATABASE_NOT_FOUND, refused
+from pymilvus import MilvusClient
 
 
 def test_a_client_connects_and_reads_the_version(client):
     version = client.get_server_version()
-    assert isinstance(version, str) and version
+    assert isinstance(version, str)
+    assert version
 
 
 def test_the_detailed_version_names_the_deployment(client):

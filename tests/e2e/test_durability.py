@@ -10,9 +10,8 @@ import threading
 import time
 
 import pytest
-from pymilvus import DataType, MilvusClient
-
 from conftest import simple_rows
+from pymilvus import DataType, MilvusClient
 from server import wait_until
 
 pytestmark = pytest.mark.process
@@ -34,7 +33,9 @@ def test_a_restart_changes_nothing(start_server):
     index.add_index("vector", index_type="HNSW", metric_type="L2", params={"M": 8, "efConstruction": 64})
     index.add_index("n", index_type="STL_SORT")
     client.create_database("other")
-    client.create_collection("c", schema=schema, index_params=index, consistency_level="Strong", properties={"note": "x"})
+    client.create_collection(
+        "c", schema=schema, index_params=index, consistency_level="Strong", properties={"note": "x"}
+    )
     client.create_alias("c", "a")
     client.create_partition("c", "p")
     client.insert("c", simple_rows(range(100)))
@@ -68,7 +69,8 @@ def test_a_restart_changes_nothing(start_server):
         }
 
     before = picture(client)
-    assert len(before["rows"]) == 127 and before["in p"] == 30
+    assert len(before["rows"]) == 127
+    assert before["in p"] == 30
     client.close()
     for end in (server.stop, server.kill9, server.kill9):
         end()
@@ -81,7 +83,12 @@ def test_a_restart_changes_nothing(start_server):
 
 def row(key, stamp):
     """The row that operation `stamp` writes under `key`: every field follows from the two."""
-    return {"id": key, "op": stamp, "text": f"{key}:{stamp}", "v": [float(key), float(stamp % 4096)] + [0.5] * (DIM - 2)}
+    return {
+        "id": key,
+        "op": stamp,
+        "text": f"{key}:{stamp}",
+        "v": [float(key), float(stamp % 4096)] + [0.5] * (DIM - 2),
+    }
 
 
 class Writer:
@@ -114,7 +121,7 @@ class Writer:
         else:
             keys = self.rng.sample(sorted(self.model), min(size, len(self.model)))
         stamp = self.stamp * 10 + self.number
-        return (kind, None), {k: (None if kind == "delete" else stamp) for k in keys}
+        return (kind, None), dict.fromkeys(keys, None if kind == "delete" else stamp)
 
     def perform(self, client, kind, changes):
         options = {"retry_times": 0}
@@ -268,7 +275,9 @@ def test_kill_9_at_any_moment_loses_nothing_acknowledged(start_server):
             # Search agrees with query, through whatever index there is by now.
             if found:
                 key = rng.choice(sorted(found))
-                hits = client.search("c", [row(key, found[key])["v"]], limit=3, search_params={"params": {"ef": 200}})[0]
+                hits = client.search("c", [row(key, found[key])["v"]], limit=3, search_params={"params": {"ef": 200}})[
+                    0
+                ]
                 assert hits and hits[0]["id"] == key, f"kill {kill}: a search does not find key {key}"
         assert client.query("c", filter="", output_fields=["count(*)"])[0]["count(*)"] == total, f"kill {kill}"
         client.close()
@@ -281,7 +290,9 @@ def test_kill_9_at_any_moment_loses_nothing_acknowledged(start_server):
 @pytest.mark.timeout(1800)
 def test_a_million_rows_answer_five_seconds_after_a_restart(start_server):
     if not os.environ.get("HOLDFAST_LARGE"):
-        pytest.skip("set HOLDFAST_LARGE=1 (and HOLDFAST_BIN to a release build) to load 1 000 000 rows of 128 dimensions")
+        pytest.skip(
+            "set HOLDFAST_LARGE=1 (and HOLDFAST_BIN to a release build) to load 1 000 000 rows of 128 dimensions"
+        )
     import numpy as np
 
     server = start_server()

@@ -8,9 +8,8 @@ import re
 from types import SimpleNamespace
 
 import pytest
-from pymilvus import DataType, MilvusException
-
 from expect import PARAMETER
+from pymilvus import DataType, MilvusException
 
 ROWS = 240
 
@@ -25,7 +24,9 @@ def make_row(i):
         "f": (i % 9) / 2,
         "d": None if i % 10 == 0 else (i % 20) * 0.25,
         "flag": i % 2 == 0,
-        "s": None if i % 12 == 0 else ["apple", "apricot", "Banana", "a_b", "100%", 'q"uote', "back\\slash", "ünï", ""][i % 9],
+        "s": None
+        if i % 12 == 0
+        else ["apple", "apricot", "Banana", "a_b", "100%", 'q"uote', "back\\slash", "ünï", ""][i % 9],
         "tags": [] if i % 5 == 0 else [i % 3, i % 4, i % 6],
         "words": [f"w{i % 3}", f"x{i % 4}"],
         "doc": None
@@ -164,7 +165,7 @@ CASES = [
     ("n == 1 or n == 2 and flag", lambda r: r.n == 1 or (r.n == 2 and r.flag)),
     ("(n == 1 or n == 2) and flag", lambda r: r.n in (1, 2) and r.flag),
     ("n == 2 and flag or n == 1", lambda r: (r.n == 2 and r.flag) or r.n == 1),
-    ("n > 1 && n < 5 || flag == true && n == 7", lambda r: has(r.n) and (1 < r.n < 5) or (r.flag and r.n == 7)),
+    ("n > 1 && n < 5 || flag == true && n == 7", lambda r: (has(r.n) and (1 < r.n < 5)) or (r.flag and r.n == 7)),
     ("not flag and n == 3", lambda r: not r.flag and r.n == 3),
     ("!(n == 3) and flag", lambda r: has(r.n) and r.n != 3 and r.flag),
     ("not not flag", lambda r: r.flag),
@@ -365,7 +366,9 @@ def test_an_expression_means_what_python_says(shared_client, stage, expression, 
     check(shared_client, stage, expression, {r.id for r in OBJECTS if passes(r)})
 
 
-@pytest.mark.parametrize(("expression", "params", "passes"), TEMPLATES, ids=[f"{name_of(e)}-{i}" for i, (e, _, _) in enumerate(TEMPLATES)])
+@pytest.mark.parametrize(
+    ("expression", "params", "passes"), TEMPLATES, ids=[f"{name_of(e)}-{i}" for i, (e, _, _) in enumerate(TEMPLATES)]
+)
 def test_template_values_are_values_not_text(shared_client, stage, expression, params, passes):
     check(shared_client, stage, expression, {r.id for r in OBJECTS if passes(r)}, params)
 

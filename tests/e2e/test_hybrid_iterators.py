@@ -4,10 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from pymilvus import AnnSearchRequest, DataType, RRFRanker, WeightedRanker
-
 from exact import best, scores, sparse_scores
 from expect import PARAMETER, refused
+from pymilvus import AnnSearchRequest, DataType, RRFRanker, WeightedRanker
 
 ROWS = 400
 
@@ -154,12 +153,18 @@ def drain(iterator):
 def test_a_search_iterator_gives_everything_once_in_order(client, two, batch):
     name, a, *_ = two
     iterator = client.search_iterator(
-        name, [a[0].tolist()], batch_size=batch, anns_field="a", search_params={"metric_type": "COSINE"}, output_fields=["n"]
+        name,
+        [a[0].tolist()],
+        batch_size=batch,
+        anns_field="a",
+        search_params={"metric_type": "COSINE"},
+        output_fields=["n"],
     )
     pages = drain(iterator)
     hits = [h for page in pages for h in page]
     assert all(len(p) <= batch for p in pages)
-    assert len(hits) == ROWS and len({h["id"] for h in hits}) == ROWS
+    assert len(hits) == ROWS
+    assert len({h["id"] for h in hits}) == ROWS
     got = [h["distance"] for h in hits]
     assert got == sorted(got, reverse=True)
     exact = scores(a, a[0], "COSINE")
@@ -173,7 +178,8 @@ def test_a_search_iterator_keeps_its_filter_limit_and_moment(client, two):
         search_params={"metric_type": "COSINE"},
     )  # fmt: skip
     hits = [h for page in drain(iterator) for h in page]
-    assert len(hits) == 50 and all(h["id"] % 4 == 1 for h in hits)
+    assert len(hits) == 50
+    assert all(h["id"] % 4 == 1 for h in hits)
 
 
 def test_a_search_iterator_does_not_see_later_writes(client, simple):
@@ -204,7 +210,11 @@ def test_a_query_iterator_over_string_keys(client, name):
     client.insert(name, [{"id": k, "vector": [1, 1]} for k in keys])
     client.flush(name)
     plain = [k for k in keys if "'" not in k]
-    rows = [r["id"] for p in drain(client.query_iterator(name, batch_size=11, filter='not (id like "%\'")', output_fields=["id"])) for r in p]
+    rows = [
+        r["id"]
+        for p in drain(client.query_iterator(name, batch_size=11, filter='not (id like "%\'")', output_fields=["id"]))
+        for r in p
+    ]
     assert rows == sorted(plain)
 
 
@@ -214,6 +224,11 @@ def test_an_iterator_needs_a_sane_batch(client, two):
         client.search_iterator(name, [a[0].tolist()], batch_size=0, anns_field="a")
     with refused((PARAMETER, 65535, 1), "group"):
         it = client.search_iterator(
-            name, [a[0].tolist()], batch_size=5, anns_field="a", search_params={"metric_type": "COSINE"}, group_by_field="n"
+            name,
+            [a[0].tolist()],
+            batch_size=5,
+            anns_field="a",
+            search_params={"metric_type": "COSINE"},
+            group_by_field="n",
         )
         it.next()

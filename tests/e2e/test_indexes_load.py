@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from pymilvus import DataType, MilvusException
-
 from conftest import simple_rows
 from expect import COLLECTION_NOT_LOADED, INDEX_NOT_FOUND, PARAMETER, refused
+from pymilvus import DataType, MilvusException
 from server import wait_until
 
 
@@ -71,7 +70,8 @@ def test_describe_shows_the_vector_index_that_was_asked_for(client, bare, field,
     seen = client.describe_index(bare, field)
     assert seen["index_type"] == kind
     assert seen["metric_type"] == metric
-    assert seen["field_name"] == field and seen["index_name"] == field
+    assert seen["field_name"] == field
+    assert seen["index_name"] == field
     assert seen["state"] == "Finished"
     for key, value in params.items():
         assert str(seen[key]) == str(value)
@@ -117,7 +117,9 @@ def test_progress_counts_rows_after_a_flush(client, bare):
     client.flush(bare)
     seen = wait_until(
         "every flushed row is indexed",
-        lambda: (d := client.describe_index(bare, "v")) and d["pending_index_rows"] == 0 and d["total_rows"] == 300 and d,
+        lambda: (
+            (d := client.describe_index(bare, "v")) and d["pending_index_rows"] == 0 and d["total_rows"] == 300 and d
+        ),
     )
     assert seen["indexed_rows"] == 300
 
@@ -136,7 +138,8 @@ def test_indexes_are_listed_named_and_dropped(client, bare):
 
 def test_an_index_on_an_empty_collection_is_finished_at_once(client, simple):
     seen = client.describe_index(simple, "vector")
-    assert seen["state"] == "Finished" and seen["total_rows"] == 0
+    assert seen["state"] == "Finished"
+    assert seen["total_rows"] == 0
 
 
 def test_the_same_index_again_is_fine_and_another_is_refused(client, bare):
@@ -167,7 +170,9 @@ BAD_INDEXES = [
 
 
 @pytest.mark.parametrize(
-    ("field", "kind", "params", "pattern"), BAD_INDEXES, ids=[f"{f}-{k}-{i}" for i, (f, k, _, _) in enumerate(BAD_INDEXES)]
+    ("field", "kind", "params", "pattern"),
+    BAD_INDEXES,
+    ids=[f"{f}-{k}-{i}" for i, (f, k, _, _) in enumerate(BAD_INDEXES)],
 )
 def test_an_index_that_cannot_be_is_refused_by_name(client, bare, field, kind, params, pattern):
     with pytest.raises(MilvusException, match=f"(?i){pattern}"):
@@ -234,7 +239,8 @@ def test_search_results_after_an_index_change(client, simple):
     create(client, simple, "vector", "HNSW", metric_type="L2", params={"M": 16, "efConstruction": 200})
     client.load_collection(simple)
     hits = client.search(simple, [[250, 1, 0.5, -250]], limit=3, search_params={"params": {"ef": 64}})[0]
-    assert hits[0]["id"] == 250 and hits[0]["distance"] == pytest.approx(0)
+    assert hits[0]["id"] == 250
+    assert hits[0]["distance"] == pytest.approx(0)
     assert {h["id"] for h in hits} == {249, 250, 251}
     with refused(PARAMETER, "metric"):
         client.search(simple, [[1, 1, 1, 1]], search_params={"metric_type": "IP"})

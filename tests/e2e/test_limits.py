@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pymilvus import DataType, MilvusClient, MilvusException
-
 from server import wait_until
 
 pytestmark = pytest.mark.process

@@ -1,9 +1,8 @@
 """Flush, statistics, segments, compaction, and rows that expire."""
 
 import pytest
-from pymilvus import DataType
-
 from conftest import simple_rows
+from pymilvus import DataType
 from server import wait_until
 
 
@@ -67,7 +66,8 @@ def test_compaction_merges_segments_and_changes_no_answer(client, simple):
     hits = client.search(simple, [[100, 1, 0.5, -100]], limit=300)[0]
     assert {h["id"] for h in hits} == set(before)
     segments = wait_until(
-        "six segments became fewer", lambda: (seen := client.list_persistent_segments(simple)) and len(seen) < 6 and seen
+        "six segments became fewer",
+        lambda: (seen := client.list_persistent_segments(simple)) and len(seen) < 6 and seen,
     )
     assert sum(s.num_rows for s in segments) >= len(before)
 
@@ -82,9 +82,7 @@ def test_optimize_leaves_a_collection_that_answers_the_same(client, name):
     index.add_index("vector", index_type="HNSW", metric_type="L2", params={"M": 8, "efConstruction": 64})
     client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
     for part in range(4):
-        client.insert(
-            name, [{"id": i, "vector": [i, 0, 0, 0]} for i in range(part * 250, part * 250 + 250)]
-        )
+        client.insert(name, [{"id": i, "vector": [i, 0, 0, 0]} for i in range(part * 250, part * 250 + 250)])
         client.flush(name)
     client.optimize(name, timeout=90)
     assert count(client, name) == 1000

@@ -12,15 +12,14 @@ import struct
 
 import grpc
 import pytest
-from pymilvus import DataType
-from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc, schema_pb2
-
 from expect import (
     COLLECTION_NOT_FOUND,
     DATABASE_NOT_FOUND,
     PARAMETER,
     PARTITION_NOT_FOUND,
 )
+from pymilvus import DataType
+from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc, schema_pb2
 
 T = schema_pb2.DataType
 NAN, INF = float("nan"), float("inf")
@@ -235,7 +234,8 @@ def default(kind, **value):
 DEEP = 10_000
 LONG_NAME = "x" * 256
 
-# --- the table: id, method, request, code, reason ------------------------------------------------------
+# --- the tables: one row a line ------------------------------------------------------------------------
+# fmt: off
 
 INSERTS = [
     ("vector shorter than its rows", insert(at("v", put("vectors.float_vector.data", *[0.5] * 7))), r"\bv\b"),
@@ -512,7 +512,8 @@ BYTES = [
     ("a string value that is not UTF-8", "Insert", None, (grpc.StatusCode.INTERNAL, grpc.StatusCode.INVALID_ARGUMENT)),
     ("groups nested a thousand deep", "Search", b"\x0b" * 1000, (grpc.StatusCode.INTERNAL, grpc.StatusCode.INVALID_ARGUMENT)),
     ("a message over the limit", "Insert", b"\x22" + b"\xe0\x80\x80\x41" + b"x" * (130 << 20), (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.OUT_OF_RANGE)),
-]  # fmt: skip
+]
+# fmt: on
 
 
 def invalid_utf8_insert():

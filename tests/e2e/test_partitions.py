@@ -1,10 +1,9 @@
 """Partitions by name, and partitions by key."""
 
 import pytest
-from pymilvus import DataType, MilvusException
-
 from conftest import simple_rows
 from expect import PARAMETER, PARTITION_NOT_FOUND, refused
+from pymilvus import DataType, MilvusException
 
 
 def count(client, name, **options):

@@ -8,9 +8,8 @@ import subprocess
 import tomllib
 
 import pytest
-from pymilvus import MilvusClient
-
 from conftest import simple_rows
+from pymilvus import MilvusClient
 from server import StartFailed, find_binary, run_holdfast, wait_until
 
 pytestmark = pytest.mark.process
@@ -30,7 +29,8 @@ def test_health_readiness_metrics_and_version_answer(start_server):
     assert server.get("/readyz")[0] == 200
     assert server.get("/no/such/path")[0] == 404
     status, version = server.get("/version")
-    assert status == 200 and re.search(r"\d+\.\d+\.\d+", version)
+    assert status == 200
+    assert re.search(r"\d+\.\d+\.\d+", version)
     client = MilvusClient(server.uri)
     client.create_collection("c", dimension=4)
     client.insert("c", [{"id": 1, "vector": [1, 2, 3, 4]}])
@@ -40,7 +40,8 @@ def test_health_readiness_metrics_and_version_answer(start_server):
     assert status == 200
     line = re.compile(r'[a-zA-Z_:][\w:]*(\{([a-zA-Z_]\w*="(\\.|[^"\\])*",?)*\})? (NaN|[+-]?Inf|[-+0-9.eE]+)( \d+)?')
     samples = [text for text in metrics.splitlines() if text and not text.startswith("#")]
-    assert samples and all(line.fullmatch(text) for text in samples)
+    assert samples
+    assert all(line.fullmatch(text) for text in samples)
     assert any(text.startswith("holdfast_") for text in samples)
 
 
@@ -145,7 +146,10 @@ def test_the_environment_overrides_the_file(tmp_path):
 def test_a_wrong_configuration_is_refused_by_key(tmp_path, text, pattern):
     file = tmp_path / "holdfast.toml"
     file.write_text(text)
-    for command in (("config", "check", "--config", str(file)), ("standalone", "--config", str(file), "--data-dir", str(tmp_path / "d"))):
+    for command in (
+        ("config", "check", "--config", str(file)),
+        ("standalone", "--config", str(file), "--data-dir", str(tmp_path / "d")),
+    ):
         refused = run_holdfast(*command)
         assert refused.returncode != 0
         assert re.search(pattern, refused.stderr + refused.stdout), refused.stderr + refused.stdout

@@ -1,7 +1,6 @@
 """Query, get and count(*)."""
 
 import pytest
-
 from conftest import simple_rows
 from expect import PARAMETER, refused
 
@@ -76,7 +75,13 @@ def test_count_is_exact_through_every_change(client, hundred):
 
 
 def test_windows_beyond_the_limit_are_refused(client, hundred):
-    for options in ({"limit": 16385}, {"limit": 10, "offset": 16380}, {"limit": 0}, {"limit": -3}, {"limit": 5, "offset": -1}):
+    for options in (
+        {"limit": 16385},
+        {"limit": 10, "offset": 16380},
+        {"limit": 0},
+        {"limit": -3},
+        {"limit": 5, "offset": -1},
+    ):
         with pytest.raises(Exception, match="(?i)limit|offset|16384"):
             client.query(hundred, filter="id >= 0", **options)
 

@@ -17,7 +17,9 @@ FOLDER = Path(os.environ.get("HOLDFAST_DATA", real_embeddings.DEFAULT_FOLDER))
 @pytest.mark.timeout(1800)
 def test_recall_on_real_embeddings_with_and_without_filters(server, shared_client, new_name, monkeypatch, capsys):
     if not FOLDER.is_dir():
-        pytest.skip(f"no folder {FOLDER}: set HOLDFAST_DATA to one with base_f16.npy, query_f32.npy and attributes.parquet")
+        pytest.skip(
+            f"no folder {FOLDER}: set HOLDFAST_DATA to one with base_f16.npy, query_f32.npy and attributes.parquet"
+        )
     rows = os.environ.get("HOLDFAST_DATA_ROWS")
     if rows:
         load = real_embeddings.load
@@ -39,7 +41,9 @@ def test_recall_on_real_embeddings_with_and_without_filters(server, shared_clien
     assert unfiltered.filter == "" and unfiltered.recall >= 0.98, unfiltered
     assert [round(m.kept, 2) > 0 for m in filtered] == [True] * 3
     for measured, share in zip(filtered, (0.5, 0.1, 0.01), strict=True):
-        assert share / 1.6 <= measured.kept <= share * 1.6, f"the filter keeps {measured.kept:.2%}, not about {share:.0%}"
+        assert share / 1.6 <= measured.kept <= share * 1.6, (
+            f"the filter keeps {measured.kept:.2%}, not about {share:.0%}"
+        )
         assert measured.recall >= 0.95, measured
 
 

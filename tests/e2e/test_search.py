@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from pymilvus import DataType
-
 from exact import DENSE, assert_hits, best, scores, sparse_scores
 from expect import PARAMETER, refused
+from pymilvus import DataType
 
 ROWS = 600
 CASES = [(kind, metric) for kind in DENSE for metric in kind.metrics]
@@ -50,7 +49,11 @@ def test_hnsw_finds_nearly_all(client, name, kind, metric):
     base, queries = kind.make(rng, rows), kind.make(rng, 30)
     client.insert(name, [{"id": i, "v": kind.send(base[i]), "n": i % 100} for i in range(rows)])
     client.flush(name)
-    for filter_text, allowed in (("", None), ("n < 30", np.arange(rows) % 100 < 30), ("n == 7", np.arange(rows) % 100 == 7)):
+    for filter_text, allowed in (
+        ("", None),
+        ("n < 30", np.arange(rows) % 100 < 30),
+        ("n == 7", np.arange(rows) % 100 == 7),
+    ):
         found = client.search(
             name, [kind.send(q) for q in queries], limit=10, filter=filter_text, search_params={"params": {"ef": 128}}
         )
@@ -73,7 +76,8 @@ def test_float_queries_are_converted_for_half_precision_fields(client, name):
     base = kind.make(np.random.default_rng(1), 50)
     client.insert(name, [{"id": i, "v": kind.send(base[i]), "n": i} for i in range(50)])
     hits = client.search(name, [[float(x) for x in base[9]]], limit=1)[0]
-    assert hits[0]["id"] == 9 and hits[0]["distance"] == pytest.approx(0, abs=1e-3)
+    assert hits[0]["id"] == 9
+    assert hits[0]["distance"] == pytest.approx(0, abs=1e-3)
 
 
 def test_sparse_search_is_exact(client, name):
@@ -202,7 +206,8 @@ def test_output_fields_are_what_was_asked_for(client, grid):
     def entity(fields):
         return client.search(grid, [[6.0, 0]], limit=1, output_fields=fields)[0][0]["entity"]
 
-    assert entity([]) == {} and entity(None) == {}
+    assert entity([]) == {}
+    assert entity(None) == {}
     assert entity(["n", "word"]) == {"n": 6, "word": "w1"}
     assert entity(["dyn"]) == {"dyn": 0}
     everything = entity(["*"])
@@ -213,7 +218,9 @@ def test_output_fields_are_what_was_asked_for(client, grid):
 
 def test_scores_are_rounded(client, grid):
     for digits, want in ((0, 0.0), (1, 0.1), (3, 0.141), (6, 0.140625), (-1, 0.140625)):
-        hit = client.search(grid, [[500.375, 0]], limit=1, search_params={"round_decimal": digits}, round_decimal=digits)[0][0]
+        hit = client.search(
+            grid, [[500.375, 0]], limit=1, search_params={"round_decimal": digits}, round_decimal=digits
+        )[0][0]
         assert hit["distance"] == pytest.approx(want, abs=1e-6)
     with refused(PARAMETER, "round_decimal"):
         client.search(grid, [[1.0, 0]], search_params={"round_decimal": 9}, round_decimal=9)
@@ -262,7 +269,8 @@ def test_a_filter_takes_template_values(client, grid):
     hits = client.search(
         grid, [[500.0, 0]], limit=3, filter="n in {list} and word != {w}", filter_params={"list": [1, 2], "w": "w1"}
     )[0]
-    assert all(i % 10 in (1, 2) and i % 5 != 1 and i % 4 != 0 for i in ids(hits)) and len(hits) == 3
+    assert all(i % 10 in (1, 2) and i % 5 != 1 and i % 4 != 0 for i in ids(hits))
+    assert len(hits) == 3
 
 
 def test_nothing_passes_the_filter(client, grid):

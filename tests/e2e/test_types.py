@@ -4,9 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from pymilvus import DataType
-
 from exact import DENSE
+from pymilvus import DataType
 
 ROWS = 40
 
@@ -20,7 +19,12 @@ SCALARS = [
     ("float", DataType.FLOAT, {}, lambda i: float(np.float32([0.1, -3.4e38, 1.2e-38, i / 7][i % 4]))),
     ("double", DataType.DOUBLE, {}, lambda i: [0.1, -1.7e308, 5e-324, i / 7][i % 4]),
     ("varchar", DataType.VARCHAR, {"max_length": 400}, lambda i: ["", "ascii", "zwölf 漢字 🦀", "x" * 400][i % 4]),
-    ("json", DataType.JSON, {}, lambda i: [{"a": i}, [1, "two", None], {"s": "text", "u": "é"}, 12.5, {"deep": {"er": [{}]}}, True][i % 6]),
+    (
+        "json",
+        DataType.JSON,
+        {},
+        lambda i: [{"a": i}, [1, "two", None], {"s": "text", "u": "é"}, 12.5, {"deep": {"er": [{}]}}, True][i % 6],
+    ),
 ]
 ARRAYS = [
     (f"array_{name}", DataType.ARRAY, {"element_type": kind, "max_capacity": 8, **options},
@@ -75,9 +79,11 @@ def check_rows(client, name, fields, stage):
     assert sorted(r["id"] for r in rows) == list(range(ROWS)), stage
     for r in rows:
         for field, _, _, value in fields:
-            assert same(r[field], value(r["id"])), f"{stage}: {field} of row {r['id']}: {r[field]!r} is not {value(r['id'])!r}"
+            assert same(r[field], value(r["id"])), (
+                f"{stage}: {field} of row {r['id']}: {r[field]!r} is not {value(r['id'])!r}"
+            )
     hits = client.search(name, [[3, 0]], limit=5, output_fields=names)[0]
-    assert [h["id"] for h in hits][0] == 3
+    assert next(h["id"] for h in hits) == 3
     for h in hits:
         for field, _, _, value in fields:
             assert same(h["entity"][field], value(h["id"])), f"{stage}: {field} of hit {h['id']}"
@@ -86,9 +92,7 @@ def check_rows(client, name, fields, stage):
 @pytest.mark.parametrize("fields", [SCALARS, ARRAYS, NULLABLE], ids=["scalars", "arrays", "nullable"])
 def test_scalars_come_back_as_they_went_in(client, name, fields):
     collection_of(client, name, fields)
-    client.insert(
-        name, [{"id": i, "v": [i, 0], **{f: value(i) for f, _, _, value in fields}} for i in range(ROWS)]
-    )
+    client.insert(name, [{"id": i, "v": [i, 0], **{f: value(i) for f, _, _, value in fields}} for i in range(ROWS)])
     check_rows(client, name, fields, "growing")
     client.flush(name)
     check_rows(client, name, fields, "flushed")
@@ -207,7 +211,11 @@ def test_one_collection_holds_every_kind_of_vector(client, name):
     client.insert(
         name,
         [
-            {"id": i, "words": {i: 1.0, 1000: 0.5}, **{k.name.lower(): k.send(bases[k.name.lower()][i]) for k in DENSE[:3]}}
+            {
+                "id": i,
+                "words": {i: 1.0, 1000: 0.5},
+                **{k.name.lower(): k.send(bases[k.name.lower()][i]) for k in DENSE[:3]},
+            }
             for i in range(100)
         ],
     )

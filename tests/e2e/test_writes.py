@@ -8,10 +8,9 @@ marked "differs from Milvus".
 import threading
 
 import pytest
-from pymilvus import DataType, FieldOp, MilvusException
-
 from conftest import simple_rows
 from expect import refused
+from pymilvus import DataType, FieldOp, MilvusException
 
 
 def count(client, name, filter=""):
@@ -24,7 +23,8 @@ def stored(client, name, filter="id >= 0"):
 
 def test_an_insert_answers_with_keys_and_is_seen_at_once(client, simple):
     answer = client.insert(simple, simple_rows(range(1000)))
-    assert answer["insert_count"] == 1000 and list(answer["ids"]) == list(range(1000))
+    assert answer["insert_count"] == 1000
+    assert list(answer["ids"]) == list(range(1000))
     assert stored(client, simple) == {i: i * 10 for i in range(1000)}
 
 
@@ -40,7 +40,8 @@ def test_inserting_a_known_key_replaces_the_row(client, simple):
     assert count(client, simple) == 10
     assert stored(client, simple)[3] == -1
     hits = client.search(simple, [[9, 9, 9, 9]], limit=20, output_fields=["n"])[0]
-    assert [h["id"] for h in hits].count(3) == 1 and len(hits) == 10
+    assert [h["id"] for h in hits].count(3) == 1
+    assert len(hits) == 10
     assert hits[0]["entity"]["n"] == -1
 
 
@@ -128,7 +129,7 @@ def test_string_keys_work_throughout(client, name):
     client.create_collection(
         name, dimension=2, id_type="string", max_length=64, consistency_level="Strong", metric_type="L2"
     )
-    keys = ["a", "with space", "ünï", "quote\"d", "x" * 64, ""]
+    keys = ["a", "with space", "ünï", 'quote"d', "x" * 64, ""]
     client.insert(name, [{"id": k, "vector": [i, 0], "n": i} for i, k in enumerate(keys)])
     assert {r["id"] for r in client.query(name, filter='id >= ""', output_fields=["id"])} == set(keys)
     client.upsert(name, {"id": "ünï", "vector": [9, 9], "n": 99})
@@ -189,7 +190,8 @@ def test_a_partial_update_changes_what_it_names(client, rich, flushed):
 def test_a_partial_update_merges_dynamic_keys(client, rich):
     client.upsert(rich, {"id": 1, "more": 5}, partial_update=True)
     seen = row(client, rich, 1)
-    assert seen["more"] == 5 and seen["extra"] == "x"
+    assert seen["more"] == 5
+    assert seen["extra"] == "x"
 
 
 def test_a_partial_update_of_an_unknown_key_needs_every_required_field(client, rich):
@@ -197,7 +199,8 @@ def test_a_partial_update_of_an_unknown_key_needs_every_required_field(client, r
         client.upsert(rich, {"id": 50, "n": 1}, partial_update=True)
     client.upsert(rich, {"id": 50, "v": [5, 0], "w": [0, 5]}, partial_update=True)
     seen = row(client, rich, 50)
-    assert seen["s"] == "plain" and seen["n"] is None
+    assert seen["s"] == "plain"
+    assert seen["n"] is None
     assert count(client, rich) == 3
 
 
