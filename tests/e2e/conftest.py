@@ -7,6 +7,7 @@ start their own. With HOLDFAST_ENDPOINT the shared server is whatever listens th
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import re
 from pathlib import Path
@@ -17,6 +18,9 @@ from server import BinaryMissing, External, Server, find_binary
 
 ENDPOINT = os.environ.get("HOLDFAST_ENDPOINT")
 _numbers = itertools.count(1)
+
+# Refusals are what many tests are about; the client would log each with its traceback.
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)
 
 
 def pytest_collection_modifyitems(items):
