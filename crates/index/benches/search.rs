@@ -76,7 +76,7 @@ fn scans(c: &mut Criterion) {
             for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
                 let id = BenchmarkId::new(format!("{metric}/{name}"), dim);
                 group.bench_function(id, |b| {
-                    b.iter(|| flat(data, black_box(query), metric, Allow::All))
+                    b.iter(|| flat(data, black_box(query), metric, Allow::All));
                 });
             }
         }

@@ -429,7 +429,7 @@ fn links_and_numbers_that_lead_astray_are_refused() {
     let good = build_hnsw(&rows, None, Metric::L2, params, &Cancel::new()).unwrap();
     let set = |tag, at: usize, value: u32| {
         let bad = damage::forge(&good, Kind::Hnsw, tag, |b| {
-            b[at * 4..][..4].copy_from_slice(&value.to_le_bytes())
+            b[at * 4..][..4].copy_from_slice(&value.to_le_bytes());
         });
         FrozenHnsw::open(bad).expect_err("astray").section
     };
