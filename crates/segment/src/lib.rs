@@ -24,10 +24,14 @@ pub mod build;
 pub mod combine;
 pub mod error;
 mod fields;
+#[cfg(test)]
+mod fixture;
 mod file;
 pub mod filter;
 pub mod growing;
 pub mod merge;
+#[cfg(test)]
+mod model_tests;
 mod rows;
 pub mod sealed;
 pub mod spec;
