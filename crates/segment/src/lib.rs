@@ -27,12 +27,16 @@ pub mod build;
 pub mod combine;
 pub mod error;
 mod fields;
+#[cfg(test)]
+mod fixture;
 mod file;
 pub mod filter;
 pub mod gather;
 pub mod growing;
 pub mod key_set;
 pub mod merge;
+#[cfg(test)]
+mod model_tests;
 pub mod query_vector;
 mod rows;
 pub mod sealed;
