@@ -112,6 +112,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
         "holdfast-coordinator",
         &[
             "holdfast-types",
+            "holdfast-expr",
             "holdfast-runtime",
             "holdfast-proto",
             "holdfast-meta",
