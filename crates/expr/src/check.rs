@@ -1,4 +1,8 @@
 //! Names, types and constants: an untyped tree to a [`Predicate`].
+#![expect(
+    clippy::boxed_local,
+    reason = "boxes are handed on so that the recursive frames stay small; see `Checker::piece`"
+)]
 
 mod compare;
 mod constant;
@@ -64,60 +68,64 @@ impl Checker<'_> {
         }
     }
 
+    /// Types a piece. Logic nests deepest in practice and has a frame of its own, smaller than that of the
+    /// rest.
     fn typed(&self, expr: Expr<'_>) -> Result<Typed, ExprError> {
-        let at = expr.at;
         let predicate = match expr.kind {
-            Kind::Literal(value) => return Ok(Typed::Const(value)),
-            Kind::TwoPow63 => {
-                return Err(ExprError::new(
-                    at,
-                    "9223372036854775808 does not fit a 64-bit integer; write it with a decimal point for a float",
-                ));
-            }
-            Kind::Template { name, value } => {
-                return literal::template(at, name, value).map(Typed::Const);
-            }
-            Kind::List(values) => return self.list(values).map(Typed::Const),
-            Kind::Access(access) => {
-                let access = self.access(*access)?;
-                return Ok(Typed::Operand(Operand::Column(access)));
-            }
-            Kind::Negate(inner) => return self.negated(at, *inner),
-            Kind::Plus(inner) => return self.plus(at, *inner),
-            Kind::Arith(op, sides) => return self.arith(at, op, *sides),
-            Kind::Power(sides) => return self.power(at, *sides),
-            Kind::ArrayLength(inner) => return self.array_length(*inner),
-            Kind::Compare(op, sides) => return self.compare(at, op, *sides),
             Kind::And(parts) => logic::and(self.conditions(parts)?),
             Kind::Or(parts) => logic::or(self.conditions(parts)?),
-            Kind::Not(inner) => logic::not(self.condition_of_not(at, *inner)?),
-            Kind::Range(range) => self.range(at, *range)?,
-            Kind::In { sides, negated } => {
-                let is_in = self.is_in(*sides)?;
-                if negated { logic::not(is_in) } else { is_in }
-            }
-            Kind::Like(sides) => self.like(*sides)?,
-            Kind::IsNull { access, negated } => {
-                let is_null = self.is_null(*access)?;
-                if negated {
-                    logic::not(is_null)
-                } else {
-                    is_null
-                }
-            }
-            Kind::Exists(inner) => self.exists(*inner)?,
-            Kind::Contains(mode, sides) => self.contains(mode, *sides)?,
+            Kind::Not(inner) => logic::not(self.condition_of_not(expr.at, inner)?),
+            kind => return self.piece(expr.at, kind),
         };
         Ok(Typed::Condition(predicate))
     }
 
-    fn conditions(&self, parts: Vec<Expr<'_>>) -> Result<Vec<Predicate>, ExprError> {
-        parts.into_iter().map(|part| self.condition(part)).collect()
+    /// Every arm hands a box on and returns what it gets: that keeps this frame, which is on the stack
+    /// once per level, small without optimisation too.
+    fn piece(&self, at: usize, kind: Kind<'_>) -> Result<Typed, ExprError> {
+        match kind {
+            Kind::Literal(value) => Ok(Typed::Const(value)),
+            Kind::TwoPow63 => Err(literal::two_pow_63(at)),
+            Kind::Template { name, value } => literal::template(at, name, value).map(Typed::Const),
+            Kind::List(values) => self.list(values),
+            Kind::Access(access) => self.column(access),
+            Kind::Negate(inner) => self.negated(at, inner),
+            Kind::Plus(inner) => self.plus(at, inner),
+            Kind::Arith(op, sides) => self.arith(at, op, sides),
+            Kind::Power(sides) => self.power(at, sides),
+            Kind::ArrayLength(inner) => self.array_length(inner),
+            Kind::Compare(op, sides) => self.compare(at, op, sides),
+            Kind::Range(range) => self.range(at, range),
+            Kind::In { sides, negated } => self.is_in(sides, negated),
+            Kind::Like(sides) => self.like(sides),
+            Kind::IsNull { access, negated } => self.is_null(access, negated),
+            Kind::Exists(inner) => self.exists(inner),
+            Kind::Contains(mode, sides) => self.contains(mode, sides),
+            Kind::And(_) | Kind::Or(_) | Kind::Not(_) => unreachable!("taken by the caller"),
+        }
     }
 
-    fn condition_of_not(&self, at: usize, inner: Expr<'_>) -> Result<Predicate, ExprError> {
+    fn column(&self, access: Box<RawAccess<'_>>) -> Result<Typed, ExprError> {
+        let access = self.access(*access)?;
+        Ok(Typed::Operand(Operand::Column(access)))
+    }
+
+    fn both(&self, sides: Box<[Expr<'_>; 2]>) -> Result<(Typed, Typed), ExprError> {
+        let [left, right] = *sides;
+        Ok((self.typed(left)?, self.typed(right)?))
+    }
+
+    fn conditions(&self, parts: Vec<Expr<'_>>) -> Result<Vec<Predicate>, ExprError> {
+        let mut conditions = Vec::with_capacity(parts.len());
+        for part in parts {
+            conditions.push(self.condition(part)?);
+        }
+        Ok(conditions)
+    }
+
+    fn condition_of_not(&self, at: usize, inner: Box<Expr<'_>>) -> Result<Predicate, ExprError> {
         let inner_at = inner.at;
-        match self.typed(inner)? {
+        match self.typed(*inner)? {
             Typed::Condition(predicate) => Ok(predicate),
             Typed::Const(Value::Bool(truth)) => Ok(Predicate::Const(truth)),
             Typed::Operand(Operand::Column(access))
@@ -140,7 +148,7 @@ impl Checker<'_> {
     }
 
     /// A list of constants.
-    fn list(&self, values: Vec<Expr<'_>>) -> Result<Value, ExprError> {
+    fn list(&self, values: Vec<Expr<'_>>) -> Result<Typed, ExprError> {
         let mut constants = Vec::with_capacity(values.len());
         for value in values {
             let at = value.at;
@@ -151,19 +159,19 @@ impl Checker<'_> {
                 }
             }
         }
-        Ok(Value::List(constants))
+        Ok(Typed::Const(Value::List(constants)))
     }
 
-    fn plus(&self, at: usize, inner: Expr<'_>) -> Result<Typed, ExprError> {
-        match self.typed(inner)? {
+    fn plus(&self, at: usize, inner: Box<Expr<'_>>) -> Result<Typed, ExprError> {
+        match self.typed(*inner)? {
             Typed::Const(value @ (Value::Int(_) | Value::Float(_))) => Ok(Typed::Const(value)),
             Typed::Operand(operand) if is_number(&operand) => Ok(Typed::Operand(operand)),
             _ => Err(ExprError::new(at, "`+` needs a number")),
         }
     }
 
-    fn negated(&self, at: usize, inner: Expr<'_>) -> Result<Typed, ExprError> {
-        match self.typed(inner)? {
+    fn negated(&self, at: usize, inner: Box<Expr<'_>>) -> Result<Typed, ExprError> {
+        match self.typed(*inner)? {
             Typed::Const(value) => constant::negate(at, &value).map(Typed::Const),
             Typed::Operand(_) | Typed::Condition(_) => Err(ExprError::new(
                 at,
@@ -172,9 +180,8 @@ impl Checker<'_> {
         }
     }
 
-    fn power(&self, at: usize, sides: [Expr<'_>; 2]) -> Result<Typed, ExprError> {
-        let [left, right] = sides;
-        match (self.typed(left)?, self.typed(right)?) {
+    fn power(&self, at: usize, sides: Box<[Expr<'_>; 2]>) -> Result<Typed, ExprError> {
+        match self.both(sides)? {
             (Typed::Const(base), Typed::Const(exponent)) => {
                 constant::power(at, &base, &exponent).map(Typed::Const)
             }
@@ -182,9 +189,8 @@ impl Checker<'_> {
         }
     }
 
-    fn arith(&self, at: usize, op: ArithOp, sides: [Expr<'_>; 2]) -> Result<Typed, ExprError> {
-        let [left, right] = sides;
-        let (left, right) = match (self.typed(left)?, self.typed(right)?) {
+    fn arith(&self, at: usize, op: ArithOp, sides: Box<[Expr<'_>; 2]>) -> Result<Typed, ExprError> {
+        let (left, right) = match self.both(sides)? {
             (Typed::Const(left), Typed::Const(right)) => {
                 return constant::arith(at, op, &left, &right).map(Typed::Const);
             }
@@ -232,13 +238,13 @@ impl Checker<'_> {
         Ok(operand)
     }
 
-    fn array_length(&self, inner: Expr<'_>) -> Result<Typed, ExprError> {
-        let access = self.array_access(inner, "array_length")?;
+    fn array_length(&self, inner: Box<Expr<'_>>) -> Result<Typed, ExprError> {
+        let access = self.array_access(*inner, "array_length")?;
         Ok(Typed::Operand(Operand::ArrayLength(access)))
     }
 
-    fn is_in(&self, sides: [Expr<'_>; 2]) -> Result<Predicate, ExprError> {
-        let [left, right] = sides;
+    fn is_in(&self, sides: Box<[Expr<'_>; 2]>, negated: bool) -> Result<Typed, ExprError> {
+        let [left, right] = *sides;
         let (left_at, right_at) = (left.at, right.at);
         let operand = match self.typed(left)? {
             Typed::Operand(operand) => operand,
@@ -288,11 +294,11 @@ impl Checker<'_> {
             })?);
         }
         let values = InList::new(cast);
-        Ok(Predicate::In { operand, values })
+        Ok(condition(Predicate::In { operand, values }, negated))
     }
 
-    fn like(&self, sides: [Expr<'_>; 2]) -> Result<Predicate, ExprError> {
-        let [left, right] = sides;
+    fn like(&self, sides: Box<[Expr<'_>; 2]>) -> Result<Typed, ExprError> {
+        let [left, right] = *sides;
         let (left_at, right_at) = (left.at, right.at);
         let operand = match self.typed(left)? {
             Typed::Operand(Operand::Column(access))
@@ -320,28 +326,28 @@ impl Checker<'_> {
             ));
         };
         let pattern = LikePattern::new(&pattern);
-        Ok(Predicate::Like { operand, pattern })
+        Ok(Typed::Condition(Predicate::Like { operand, pattern }))
     }
 
-    fn is_null(&self, access: RawAccess<'_>) -> Result<Predicate, ExprError> {
+    fn is_null(&self, access: Box<RawAccess<'_>>, negated: bool) -> Result<Typed, ExprError> {
         let at = access.at;
-        let access = self.access(access)?;
+        let access = self.access(*access)?;
         if access.data_type == DataType::Array && !access.path.is_empty() {
             return Err(ExprError::new(
                 at,
                 "an array element is never null; ask for the field, or compare array_length",
             ));
         }
-        Ok(Predicate::IsNull { access })
+        Ok(condition(Predicate::IsNull { access }, negated))
     }
 
-    fn exists(&self, inner: Expr<'_>) -> Result<Predicate, ExprError> {
+    fn exists(&self, inner: Box<Expr<'_>>) -> Result<Typed, ExprError> {
         let at = inner.at;
-        match self.typed(inner)? {
+        match self.typed(*inner)? {
             Typed::Operand(Operand::Column(access))
                 if access.data_type == DataType::Json && !access.path.is_empty() =>
             {
-                Ok(Predicate::Exists { access })
+                Ok(Typed::Condition(Predicate::Exists { access }))
             }
             _ => Err(ExprError::new(
                 at,
@@ -350,8 +356,8 @@ impl Checker<'_> {
         }
     }
 
-    fn contains(&self, mode: ContainsMode, sides: [Expr<'_>; 2]) -> Result<Predicate, ExprError> {
-        let [array, values] = sides;
+    fn contains(&self, mode: ContainsMode, sides: Box<[Expr<'_>; 2]>) -> Result<Typed, ExprError> {
+        let [array, values] = *sides;
         let at = values.at;
         let access = self.array_access(array, "a contains function")?;
         let values = match (mode, self.typed(values)?) {
@@ -384,11 +390,11 @@ impl Checker<'_> {
                 ),
             )
         })?;
-        Ok(Predicate::Contains {
+        Ok(Typed::Condition(Predicate::Contains {
             access,
             mode,
             values,
-        })
+        }))
     }
 
     /// An array field, or JSON that may hold an array.
@@ -410,6 +416,14 @@ impl Checker<'_> {
             format!("{asker} needs an array or JSON field, not {found}"),
         ))
     }
+}
+
+fn condition(predicate: Predicate, negated: bool) -> Typed {
+    Typed::Condition(if negated {
+        logic::not(predicate)
+    } else {
+        predicate
+    })
 }
 
 fn is_number(operand: &Operand) -> bool {

@@ -5,6 +5,8 @@
 
 mod string;
 
+use std::fmt;
+
 use winnow::{
     Parser,
     ascii::{digit0, digit1, hex_digit1, multispace0},
@@ -27,7 +29,7 @@ pub(crate) enum Token<'a> {
     /// Text, unescaped.
     Str(String),
     /// Anything else, as written.
-    Symbol(&'static str),
+    Symbol(Symbol),
     /// After the last word.
     End,
 }
@@ -46,11 +48,131 @@ impl Token<'_> {
     }
 }
 
-/// Longest first, so that `<=` is not `<` and `=`.
-const SYMBOLS: [&str; 33] = [
-    "**", "==", "!=", "<=", ">=", "<<", ">>", "&&", "||", "=~", "!~", "(", ")", "[", "]", "{", "}",
-    ",", "+", "-", "*", "/", "%", "<", ">", "&", "|", "^", "~", "!", "=", "$", ".",
-];
+/// A word that is no name, number or string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Symbol {
+    Power,
+    Equal,
+    NotEqual,
+    AtMost,
+    AtLeast,
+    ShiftLeft,
+    ShiftRight,
+    And,
+    Or,
+    Matches,
+    MatchesNot,
+    ParenOpen,
+    ParenClose,
+    BracketOpen,
+    BracketClose,
+    BraceOpen,
+    BraceClose,
+    Comma,
+    Plus,
+    Minus,
+    Star,
+    Slash,
+    Percent,
+    Less,
+    Greater,
+    Ampersand,
+    Bar,
+    Caret,
+    Tilde,
+    Bang,
+    Assign,
+    Dollar,
+    Dot,
+}
+
+impl Symbol {
+    /// The longest symbol at the start of `text`: `<=` is not `<` and `=`.
+    fn at_start(text: &str) -> Option<Self> {
+        let mut bytes = text.bytes();
+        let first = bytes.next()?;
+        Some(match (first, bytes.next()) {
+            (b'*', Some(b'*')) => Self::Power,
+            (b'=', Some(b'=')) => Self::Equal,
+            (b'!', Some(b'=')) => Self::NotEqual,
+            (b'<', Some(b'=')) => Self::AtMost,
+            (b'>', Some(b'=')) => Self::AtLeast,
+            (b'<', Some(b'<')) => Self::ShiftLeft,
+            (b'>', Some(b'>')) => Self::ShiftRight,
+            (b'&', Some(b'&')) => Self::And,
+            (b'|', Some(b'|')) => Self::Or,
+            (b'=', Some(b'~')) => Self::Matches,
+            (b'!', Some(b'~')) => Self::MatchesNot,
+            (b'(', _) => Self::ParenOpen,
+            (b')', _) => Self::ParenClose,
+            (b'[', _) => Self::BracketOpen,
+            (b']', _) => Self::BracketClose,
+            (b'{', _) => Self::BraceOpen,
+            (b'}', _) => Self::BraceClose,
+            (b',', _) => Self::Comma,
+            (b'+', _) => Self::Plus,
+            (b'-', _) => Self::Minus,
+            (b'*', _) => Self::Star,
+            (b'/', _) => Self::Slash,
+            (b'%', _) => Self::Percent,
+            (b'<', _) => Self::Less,
+            (b'>', _) => Self::Greater,
+            (b'&', _) => Self::Ampersand,
+            (b'|', _) => Self::Bar,
+            (b'^', _) => Self::Caret,
+            (b'~', _) => Self::Tilde,
+            (b'!', _) => Self::Bang,
+            (b'=', _) => Self::Assign,
+            (b'$', _) => Self::Dollar,
+            (b'.', _) => Self::Dot,
+            _ => return None,
+        })
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Power => "**",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::AtMost => "<=",
+            Self::AtLeast => ">=",
+            Self::ShiftLeft => "<<",
+            Self::ShiftRight => ">>",
+            Self::And => "&&",
+            Self::Or => "||",
+            Self::Matches => "=~",
+            Self::MatchesNot => "!~",
+            Self::ParenOpen => "(",
+            Self::ParenClose => ")",
+            Self::BracketOpen => "[",
+            Self::BracketClose => "]",
+            Self::BraceOpen => "{",
+            Self::BraceClose => "}",
+            Self::Comma => ",",
+            Self::Plus => "+",
+            Self::Minus => "-",
+            Self::Star => "*",
+            Self::Slash => "/",
+            Self::Percent => "%",
+            Self::Less => "<",
+            Self::Greater => ">",
+            Self::Ampersand => "&",
+            Self::Bar => "|",
+            Self::Caret => "^",
+            Self::Tilde => "~",
+            Self::Bang => "!",
+            Self::Assign => "=",
+            Self::Dollar => "$",
+            Self::Dot => ".",
+        }
+    }
+}
+
+impl fmt::Display for Symbol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 /// Reads a text word by word.
 #[derive(Debug)]
@@ -74,14 +196,15 @@ impl<'a> Lexer<'a> {
         let Some(first) = self.rest.chars().next() else {
             return Ok((at, Token::End));
         };
-        let token = if let Some(opening) = string::opening(&mut self.rest) {
+        // The order matters: `u'x'` is a string and `u` a name.
+        let token = if let Some(opening) = string::opening(&mut self.rest, first) {
             Token::Str(string::body(&mut self.rest, opening, at)?)
         } else if first.is_ascii_digit() || (first == '.' && self.digit_follows()) {
             self.number(at)?
-        } else if is_word_start(first) || self.rest.starts_with("$meta") {
+        } else if is_word_start(first) || (first == '$' && self.word_follows()) {
             Token::Word(self.word(at)?)
-        } else if let Some(symbol) = SYMBOLS.iter().find(|s| self.rest.starts_with(**s)) {
-            self.rest = &self.rest[symbol.len()..];
+        } else if let Some(symbol) = Symbol::at_start(self.rest) {
+            self.rest = &self.rest[symbol.as_str().len()..];
             Token::Symbol(symbol)
         } else {
             return Err(ExprError::new(
@@ -103,6 +226,10 @@ impl<'a> Lexer<'a> {
         self.rest[1..].starts_with(|c: char| c.is_ascii_digit())
     }
 
+    fn word_follows(&self) -> bool {
+        self.rest[1..].starts_with(is_word_start)
+    }
+
     fn word(&mut self, at: usize) -> Result<&'a str, ExprError> {
         let word: Raw<'a> = (opt('$'), take_while(1.., is_word_part))
             .take()
@@ -117,7 +244,24 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// The commonest number, which long lists are made of: nothing but decimal digits.
+    fn plain_integer(&mut self) -> Option<u64> {
+        let mut ahead = self.rest;
+        let digits: Raw<'a> = digit1.parse_next(&mut ahead);
+        let digits = digits.ok()?;
+        let octal = digits.len() > 1 && digits.starts_with('0');
+        if octal || ahead.starts_with(|c| c == '.' || is_word_part(c)) {
+            return None;
+        }
+        let int = digits.parse().ok()?;
+        self.rest = ahead;
+        Some(int)
+    }
+
     fn number(&mut self, at: usize) -> Result<Token<'a>, ExprError> {
+        if let Some(int) = self.plain_integer() {
+            return Ok(Token::Int(int));
+        }
         let start = self.rest;
         let scanned: Raw<'a> = alt((
             preceded(alt(("0x", "0X")), hex_digit1),

@@ -14,13 +14,13 @@ use crate::{
     MAX_DEPTH, MAX_LIST_VALUES, MAX_OPERANDS,
     ast::{Expr, Kind, Range},
     error::ExprError,
-    lexer::{Lexer, Token},
+    lexer::{Lexer, Symbol, Token},
     predicate::{ArithOp, CompareOp, PathStep},
 };
 
-/// Deepest recursion of [`Parser::expression`]. One level of nesting needs two calls as a rule and a dozen
-/// at worst (`a or b and c == d ...(`), so this is above [`MAX_DEPTH`] and bounds the stack.
-const MAX_CALLS: usize = 3 * MAX_DEPTH;
+/// Deepest recursion of [`Parser::expression`]. A level of nesting takes two calls as a rule (`b or (...)`)
+/// and a dozen at worst (`1 or 1 and 1 == 1 < ...(`); this bounds the stack for both.
+const MAX_CALLS: usize = 2 * MAX_DEPTH + 8;
 
 /// How tightly an operator holds its sides, loosest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,38 +79,46 @@ enum Infix {
     Arith(ArithOp),
     Power,
     Like,
-    Unsupported(&'static str),
+    Unsupported(Symbol),
 }
 
 impl Infix {
     fn of(token: &Token<'_>) -> Option<(Self, Level)> {
         Some(match token {
-            Token::Symbol("||") | Token::Word("or" | "OR") => (Self::Or, Level::Or),
-            Token::Symbol("&&") | Token::Word("and" | "AND") => (Self::And, Level::And),
-            Token::Symbol("|") => (Self::Unsupported("|"), Level::BitOr),
-            Token::Symbol("^") => (Self::Unsupported("^"), Level::BitXor),
-            Token::Symbol("&") => (Self::Unsupported("&"), Level::BitAnd),
-            Token::Symbol("==") => (Self::Compare(CompareOp::Eq), Level::Equality),
-            Token::Symbol("!=") => (Self::Compare(CompareOp::Ne), Level::Equality),
-            Token::Symbol("<") => (Self::Compare(CompareOp::Lt), Level::Relation),
-            Token::Symbol("<=") => (Self::Compare(CompareOp::Le), Level::Relation),
-            Token::Symbol(">") => (Self::Compare(CompareOp::Gt), Level::Relation),
-            Token::Symbol(">=") => (Self::Compare(CompareOp::Ge), Level::Relation),
+            Token::Symbol(Symbol::Or) | Token::Word("or" | "OR") => (Self::Or, Level::Or),
+            Token::Symbol(Symbol::And) | Token::Word("and" | "AND") => (Self::And, Level::And),
+            Token::Symbol(Symbol::Bar) => (Self::Unsupported(Symbol::Bar), Level::BitOr),
+            Token::Symbol(Symbol::Caret) => (Self::Unsupported(Symbol::Caret), Level::BitXor),
+            Token::Symbol(Symbol::Ampersand) => {
+                (Self::Unsupported(Symbol::Ampersand), Level::BitAnd)
+            }
+            Token::Symbol(Symbol::Equal) => (Self::Compare(CompareOp::Eq), Level::Equality),
+            Token::Symbol(Symbol::NotEqual) => (Self::Compare(CompareOp::Ne), Level::Equality),
+            Token::Symbol(Symbol::Less) => (Self::Compare(CompareOp::Lt), Level::Relation),
+            Token::Symbol(Symbol::AtMost) => (Self::Compare(CompareOp::Le), Level::Relation),
+            Token::Symbol(Symbol::Greater) => (Self::Compare(CompareOp::Gt), Level::Relation),
+            Token::Symbol(Symbol::AtLeast) => (Self::Compare(CompareOp::Ge), Level::Relation),
             Token::Word("in" | "IN") => (Self::In { negated: false }, Level::In),
-            Token::Symbol("!") | Token::Word("not" | "NOT") => {
+            Token::Symbol(Symbol::Bang) | Token::Word("not" | "NOT") => {
                 (Self::In { negated: true }, Level::In)
             }
-            Token::Symbol("<<") => (Self::Unsupported("<<"), Level::Shift),
-            Token::Symbol(">>") => (Self::Unsupported(">>"), Level::Shift),
-            Token::Symbol("+") => (Self::Arith(ArithOp::Add), Level::Sum),
-            Token::Symbol("-") => (Self::Arith(ArithOp::Sub), Level::Sum),
-            Token::Symbol("*") => (Self::Arith(ArithOp::Mul), Level::Product),
-            Token::Symbol("/") => (Self::Arith(ArithOp::Div), Level::Product),
-            Token::Symbol("%") => (Self::Arith(ArithOp::Mod), Level::Product),
-            Token::Symbol("**") => (Self::Power, Level::Power),
+            Token::Symbol(Symbol::ShiftLeft) => {
+                (Self::Unsupported(Symbol::ShiftLeft), Level::Shift)
+            }
+            Token::Symbol(Symbol::ShiftRight) => {
+                (Self::Unsupported(Symbol::ShiftRight), Level::Shift)
+            }
+            Token::Symbol(Symbol::Plus) => (Self::Arith(ArithOp::Add), Level::Sum),
+            Token::Symbol(Symbol::Minus) => (Self::Arith(ArithOp::Sub), Level::Sum),
+            Token::Symbol(Symbol::Star) => (Self::Arith(ArithOp::Mul), Level::Product),
+            Token::Symbol(Symbol::Slash) => (Self::Arith(ArithOp::Div), Level::Product),
+            Token::Symbol(Symbol::Percent) => (Self::Arith(ArithOp::Mod), Level::Product),
+            Token::Symbol(Symbol::Power) => (Self::Power, Level::Power),
             Token::Word("like" | "LIKE") => (Self::Like, Level::Like),
-            Token::Symbol("=~") => (Self::Unsupported("=~"), Level::Like),
-            Token::Symbol("!~") => (Self::Unsupported("!~"), Level::Like),
+            Token::Symbol(Symbol::Matches) => (Self::Unsupported(Symbol::Matches), Level::Like),
+            Token::Symbol(Symbol::MatchesNot) => {
+                (Self::Unsupported(Symbol::MatchesNot), Level::Like)
+            }
             _ => return None,
         })
     }
@@ -125,7 +133,7 @@ pub(crate) fn parse<'a>(
     let expr = parser.expression(Level::Or)?;
     match &parser.token {
         Token::End => Ok(expr),
-        Token::Symbol("=") => {
+        Token::Symbol(Symbol::Assign) => {
             Err(parser.wrong("expected an operator, found `=`; equality is `==`"))
         }
         Token::Word("is" | "IS" | "Is") => {
@@ -322,7 +330,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Takes this symbol or fails.
-    fn take(&mut self, symbol: &'static str) -> Result<(), ExprError> {
+    fn take(&mut self, symbol: Symbol) -> Result<(), ExprError> {
         if self.token == Token::Symbol(symbol) {
             return self.advance();
         }

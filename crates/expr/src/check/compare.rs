@@ -16,11 +16,10 @@ impl Checker<'_> {
         &self,
         at: usize,
         op: CompareOp,
-        sides: [Expr<'_>; 2],
+        sides: Box<[Expr<'_>; 2]>,
     ) -> Result<Typed, ExprError> {
-        let [left, right] = sides;
-        let after_not = matches!(left.kind, Kind::Not(_));
-        let predicate = match (self.typed(left)?, self.typed(right)?) {
+        let after_not = matches!(sides[0].kind, Kind::Not(_));
+        let predicate = match self.both(sides)? {
             (Typed::Const(left), Typed::Const(right)) => {
                 return constant::compare(at, op, &left, &right)
                     .map(|truth| Typed::Const(Value::Bool(truth)));
@@ -51,7 +50,8 @@ impl Checker<'_> {
     }
 
     /// `first op field op last`.
-    pub(super) fn range(&self, at: usize, range: Range<'_>) -> Result<Predicate, ExprError> {
+    pub(super) fn range(&self, at: usize, range: Box<Range<'_>>) -> Result<Typed, ExprError> {
+        let range = *range;
         let bounds_at = range.first.at;
         let access = self.access(range.access)?;
         let (Typed::Const(first), Typed::Const(last)) =
@@ -86,7 +86,7 @@ impl Checker<'_> {
         }
         let one = self.with_literal(at, operand.clone(), range.first_op.flipped(), first)?;
         let other = self.with_literal(at, operand, range.last_op, last)?;
-        Ok(logic::and(vec![one, other]))
+        Ok(Typed::Condition(logic::and(vec![one, other])))
     }
 
     fn with_literal(

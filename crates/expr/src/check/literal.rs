@@ -17,6 +17,14 @@ pub(super) fn describe(value: &Value) -> String {
     }
 }
 
+/// 2^63 without a minus.
+pub(super) fn two_pow_63(at: usize) -> ExprError {
+    ExprError::new(
+        at,
+        "9223372036854775808 does not fit a 64-bit integer; write it with a decimal point for a float",
+    )
+}
+
 /// A value given for a template, by value. It comes from outside and is checked like the text.
 pub(super) fn template(at: usize, name: &str, value: &Value) -> Result<Value, ExprError> {
     sound(value, MAX_DEPTH).map_err(|why| {

@@ -17,10 +17,13 @@ pub(super) struct Opening {
     raw: bool,
 }
 
-/// Takes the opening quote with its prefix, if a literal starts here.
+/// Takes the opening quote with its prefix, if a literal starts here, with `first`.
 ///
 /// The prefixes `u8`, `u`, `U` and `L` change nothing: all text is UTF-8.
-pub(super) fn opening(rest: &mut &str) -> Option<Opening> {
+pub(super) fn opening(rest: &mut &str, first: char) -> Option<Opening> {
+    if !matches!(first, '"' | '\'' | 'u' | 'U' | 'L' | 'r' | 'R') {
+        return None;
+    }
     let mut ahead = *rest;
     let parsed: Result<(Option<&str>, char), EmptyError> = (
         opt(alt(("u8", "u", "U", "L", "r", "R"))),

@@ -7,7 +7,7 @@ use crate::{
     MAX_DEPTH, MAX_LIST_VALUES,
     ast::{Expr, Kind, RawAccess},
     error::{ExprError, excerpt},
-    lexer::Token,
+    lexer::{Symbol, Token},
     predicate::{ContainsMode, PathStep},
 };
 
@@ -55,29 +55,29 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn bracket_or_prefix(&mut self, at: usize, symbol: &str) -> Result<Expr<'a>, ExprError> {
+    fn bracket_or_prefix(&mut self, at: usize, symbol: Symbol) -> Result<Expr<'a>, ExprError> {
         match symbol {
-            "(" => {
+            Symbol::ParenOpen => {
                 self.advance()?;
                 self.nested(at, |parser| {
                     let inner = parser.expression(Level::Or)?;
-                    parser.take(")")?;
+                    parser.take(Symbol::ParenClose)?;
                     Ok(inner)
                 })
             }
-            "[" => {
+            Symbol::BracketOpen => {
                 self.advance()?;
                 self.nested(at, |parser| parser.list(at))
             }
-            "{" => {
+            Symbol::BraceOpen => {
                 self.advance()?;
                 self.template(at)
             }
-            "!" => self.prefix(at, Level::Unary, Kind::Not),
-            "+" => self.prefix(at, Level::Unary, Kind::Plus),
-            "-" => self.negation(at),
-            "~" => Err(ExprError::unsupported(at, "the operator `~`")),
-            "$" => Err(ExprError::unsupported(
+            Symbol::Bang => self.prefix(at, Level::Unary, Kind::Not),
+            Symbol::Plus => self.prefix(at, Level::Unary, Kind::Plus),
+            Symbol::Minus => self.negation(at),
+            Symbol::Tilde => Err(ExprError::unsupported(at, "the operator `~`")),
+            Symbol::Dollar => Err(ExprError::unsupported(
                 at,
                 "the element `$` of a struct array",
             )),
@@ -100,7 +100,7 @@ impl<'a> Parser<'a> {
             _ => {
                 self.advance()?;
                 match &self.token {
-                    Token::Symbol("(") => self.call(at, word),
+                    Token::Symbol(Symbol::ParenOpen) => self.call(at, word),
                     Token::Str(_) if matches!(word, "iso" | "ISO" | "interval" | "INTERVAL") => {
                         Err(ExprError::unsupported(
                             at,
@@ -149,7 +149,7 @@ impl<'a> Parser<'a> {
     fn list(&mut self, at: usize) -> Result<Expr<'a>, ExprError> {
         let mut values = Vec::new();
         let mut inner = 0;
-        while self.token != Token::Symbol("]") {
+        while self.token != Token::Symbol(Symbol::BracketClose) {
             if values.len() == MAX_LIST_VALUES {
                 return Err(Self::too_long(at));
             }
@@ -157,8 +157,8 @@ impl<'a> Parser<'a> {
             inner = inner.max(value.depth);
             values.push(value);
             match self.token {
-                Token::Symbol(",") => self.advance()?,
-                Token::Symbol("]") => {}
+                Token::Symbol(Symbol::Comma) => self.advance()?,
+                Token::Symbol(Symbol::BracketClose) => {}
                 _ => return Err(self.expected("`,` or `]`")),
             }
         }
@@ -171,7 +171,7 @@ impl<'a> Parser<'a> {
             return Err(self.expected("the name of a template value"));
         };
         self.advance()?;
-        self.take("}")?;
+        self.take(Symbol::BraceClose)?;
         let value = self.params.get(name).ok_or_else(|| {
             ExprError::new(
                 at,
@@ -205,12 +205,12 @@ impl<'a> Parser<'a> {
         self.nested(at, |parser| {
             let first = parser.expression(Level::Or)?;
             let Some(mode) = mode else {
-                parser.take(")")?;
+                parser.take(Symbol::ParenClose)?;
                 return parser.node(at, first.depth, Kind::ArrayLength(Box::new(first)));
             };
-            parser.take(",")?;
+            parser.take(Symbol::Comma)?;
             let second = parser.expression(Level::Or)?;
-            parser.take(")")?;
+            parser.take(Symbol::ParenClose)?;
             let depth = first.depth.max(second.depth);
             parser.node(at, depth, Kind::Contains(mode, Box::new([first, second])))
         })
@@ -239,7 +239,7 @@ impl<'a> Parser<'a> {
     /// The `["key"]` and `[0]` behind a name.
     pub(super) fn steps(&mut self) -> Result<Vec<PathStep>, ExprError> {
         let mut steps = Vec::new();
-        while self.token == Token::Symbol("[") {
+        while self.token == Token::Symbol(Symbol::BracketOpen) {
             self.advance()?;
             if steps.len() == MAX_DEPTH {
                 return Err(self.wrong(format!("the path has more than {MAX_DEPTH} steps")));
@@ -268,7 +268,7 @@ impl<'a> Parser<'a> {
                 }
             }
             self.advance()?;
-            self.take("]")?;
+            self.take(Symbol::BracketClose)?;
         }
         Ok(steps)
     }

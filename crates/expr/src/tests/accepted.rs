@@ -9,7 +9,7 @@ fn check(cases: &[(&str, &str)]) {
     for (text, expected) in cases {
         match parse(text) {
             Ok(predicate) => {
-                assert_eq!(predicate.to_text(&schema).to_string(), *expected, "{text}")
+                assert_eq!(predicate.to_text(&schema).to_string(), *expected, "{text}");
             }
             Err(error) => panic!("{text}: {error}"),
         }

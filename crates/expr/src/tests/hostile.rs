@@ -70,6 +70,12 @@ fn the_deepest_accepted_nesting_is_usable() {
             predicate
         );
         assert_eq!(predicate.fields().len(), 2);
+        let sum = "(1 + ".repeat(MAX_DEPTH - 2) + "i64" + &")".repeat(MAX_DEPTH - 2) + " == 1";
+        let predicate = parsed(&sum);
+        assert_eq!(
+            parsed(&predicate.to_text(&dynamic_schema()).to_string()),
+            predicate
+        );
     });
 }
 
