@@ -24,10 +24,10 @@ pub mod build;
 pub mod combine;
 pub mod error;
 mod fields;
-#[cfg(test)]
-mod fixture;
 mod file;
 pub mod filter;
+#[cfg(test)]
+mod fixture;
 pub mod growing;
 pub mod merge;
 #[cfg(test)]

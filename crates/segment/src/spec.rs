@@ -6,9 +6,7 @@ use arrow_array::RecordBatch;
 use bytes::Bytes;
 use holdfast_expr::{Access, PathStep, Predicate};
 use holdfast_index::{HnswParams, QueryVector, ScalarIndexKind, Within};
-use holdfast_types::{
-    FieldId, IndexId, Metric, Pk, PkList, RowIdx, SegmentId, Timestamp,
-};
+use holdfast_types::{FieldId, IndexId, Metric, Pk, PkList, RowIdx, SegmentId, Timestamp};
 
 /// A nearest-neighbour search over one vector field.
 #[derive(Clone, Debug)]
