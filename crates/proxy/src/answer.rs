@@ -14,6 +14,13 @@ impl Failed for Status {
     }
 }
 
+/// The one answer whose status has another name.
+impl Failed for milvus::AlterCollectionSchemaResponse {
+    fn failed(status: Status) -> Self {
+        Self { alter_status: Some(status) }
+    }
+}
+
 macro_rules! failed {
     ($($answer:ident)*) => {
         $(impl Failed for milvus::$answer {
@@ -26,7 +33,6 @@ macro_rules! failed {
 
 failed! {
     AllocTimestampResponse
-    AlterCollectionSchemaResponse
     BoolResponse
     CheckHealthResponse
     ConnectResponse
