@@ -2,10 +2,10 @@
 //!
 //! | module       | what it knows                                         |
 //! |--------------|-------------------------------------------------------|
-//! | [`presence`] | which rows have a value, and where it lies            |
-//! | [`scalar`]   | scalars, text, JSON and arrays on the way in          |
-//! | [`vector`]   | vectors on the way in                                 |
-//! | [`output`]   | everything on the way out                             |
+//! | `presence`   | which rows have a value, and where it lies            |
+//! | `scalar`     | scalars, text, JSON and arrays on the way in          |
+//! | `vector`     | vectors on the way in                                 |
+//! | `output`     | everything on the way out                             |
 //!
 //! On the way in, rows without a value may be left out of the payload (what clients do) or have a
 //! placeholder in it. On the way out, scalars have placeholders and vectors are left out.

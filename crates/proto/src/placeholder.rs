@@ -129,7 +129,7 @@ fn unsupported(what: &str) -> Failure {
 mod tests {
     use bytes::Bytes;
     use half::{bf16, f16};
-    use proptest::prelude::*;
+    use proptest::{prelude::*, test_runner::RngSeed};
 
     use super::*;
     use crate::testing::field;
@@ -332,6 +332,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(7), ..ProptestConfig::default() })]
+
         #[test]
         fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), number in 0..320, each in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..3)) {
             for data_type in DataType::ALL {

@@ -2,9 +2,9 @@
 //!
 //! | module            | what it knows                               |
 //! |-------------------|---------------------------------------------|
-//! | [`field`]         | one field and its type parameters           |
-//! | [`default_value`] | the default of a field                      |
-//! | [`name`]          | what collections and fields may be called   |
+//! | `field`           | one field and its type parameters           |
+//! | `default_value`   | the default of a field                      |
+//! | `name`            | what collections and fields may be called   |
 
 mod default_value;
 mod field;

@@ -14,10 +14,9 @@ impl Failed for Status {
     }
 }
 
-/// The one answer whose status has another name.
 impl Failed for milvus::AlterCollectionSchemaResponse {
     fn failed(status: Status) -> Self {
-        Self { alter_status: Some(status) }
+        Self { alter_status: Some(status), ..Default::default() }
     }
 }
 

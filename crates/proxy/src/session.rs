@@ -13,7 +13,7 @@ use tonic::Request;
 use crate::Proxy;
 
 /// The version that clients are told; they choose features by it.
-pub(crate) const SERVER_VERSION: &str = "v3.0.2-holdfast-0.0.0";
+pub const SERVER_VERSION: &str = "v3.0.2-holdfast-0.0.0";
 
 /// What the metadata of a call says of its caller.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -122,13 +122,7 @@ impl Follower {
                 // This node fell behind further than the log is kept. Manifests have what was trimmed, so
                 // every shard is opened anew from them.
                 tracing::warn!(channel = %self.channel, behind = %from, first = %first, "fell behind the log; opening all shards anew");
-                let mut state = self.state.lock();
-                state.position = Lsn(first.0 - 1);
-                for shard in state.shards.values().filter_map(Weak::upgrade) {
-                    shard.applied.send_replace(None);
-                    shard.reload.notify_one();
-                }
-                drop(state);
+                self.skip_to(Lsn(first.0 - 1));
                 self.wal.tail(self.channel, first).await
             }
             other => other,
@@ -139,6 +133,16 @@ impl Follower {
             self.deliver(entry, None).await?;
         }
         Ok(())
+    }
+
+    /// Goes on after `position`, and has every shard opened anew.
+    fn skip_to(&self, position: Lsn) {
+        let mut state = self.state.lock();
+        state.position = position;
+        for shard in state.shards.values().filter_map(Weak::upgrade) {
+            shard.applied.send_replace(None);
+            shard.reload.notify_one();
+        }
     }
 
     /// Applies a record to one shard, or to all that are attached, moving the position.

@@ -5,9 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use futures::future::try_join_all;
 use holdfast_meta::CollectionMeta;
 use holdfast_runtime::CpuPool;
-use holdfast_segment::{IndexFile, SealedSegment, SegmentFile};
+use holdfast_segment::{DamagedSegment, IndexFile, SealedSegment, SegmentFile};
 use holdfast_storage::{DeleteLogEntry, FileRole, Manifest, SegmentEntry, Store, delete_log};
-use holdfast_types::{Coded, Failure, Lsn, PkList, SegmentId, Timestamp};
+use holdfast_types::{Coded, Failure, IndexId, Lsn, SegmentId};
 
 use crate::shard::{Served, View};
 
@@ -38,7 +38,7 @@ impl Loader {
                 {
                     segments.push(Arc::clone(served));
                 }
-                Some(served) if served.entry.files == entry.files => {
+                Some(served) if reusable_schema == Some(meta.schema.version) && served.entry.files == entry.files => {
                     segments.push(Arc::new(self.reopen(served, entry, meta).await?));
                 }
                 _ => fresh.push(entry),
@@ -55,17 +55,31 @@ impl Loader {
         })
     }
 
-    /// A segment with other indexes or another schema. Its deletes are shared with the one it replaces.
+    /// The segment with the indexes that `entry` names. Rows and deletes are shared with what it replaces.
     async fn reopen(&self, served: &Arc<Served>, entry: &SegmentEntry, meta: &CollectionMeta) -> Result<Served, Failure> {
-        let indexes = self.indexes(entry, meta).await?;
-        let (from, schema) = (Arc::clone(served), Arc::clone(&meta.schema));
+        let has = served.indexes();
+        let mut wanted = entry.clone();
+        wanted.indexes.retain(|i| !has.contains(&(i.index, i.build)));
+        let fresh = self.indexes(&wanted, meta).await?;
+        let gone: Vec<IndexId> =
+            has.into_iter().map(|(id, _)| id).filter(|id| entry.indexes.iter().all(|i| i.index != *id)).collect();
+        let from = Arc::clone(served);
         let segment = self
             .pool
-            .run(move || from.segment.reopen(schema, indexes))
+            .run(move || {
+                let mut segment: Option<SealedSegment> = None;
+                for id in gone {
+                    segment = Some(segment.as_ref().unwrap_or(&from.segment).without_index(id));
+                }
+                for file in fresh {
+                    segment = Some(segment.as_ref().unwrap_or(&from.segment).with_index(file)?);
+                }
+                Ok::<_, DamagedSegment>(segment.map_or_else(|| Arc::clone(&from.segment), Arc::new))
+            })
             .await
             .map_err(|e| e.to_failure())?
             .map_err(|e| e.to_failure())?;
-        Ok(Served { entry: entry.clone(), segment: Arc::new(segment) })
+        Ok(Served { entry: entry.clone(), segment })
     }
 
     async fn open(&self, entry: &SegmentEntry, meta: &CollectionMeta) -> Result<Served, Failure> {
@@ -95,7 +109,7 @@ impl Loader {
         let mut indexes = Vec::with_capacity(entry.indexes.len());
         for index in &entry.indexes {
             let Some(definition) = meta.indexes.iter().find(|d| d.id == index.index) else { continue };
-            let Some(build) = holdfast_scan::index_build(definition)? else { continue };
+            let Some(build) = holdfast_scan::index_build(definition, &meta.schema)? else { continue };
             let bytes = self.store.map(&index.object).await.map_err(|e| e.to_failure())?;
             let name = index.object.path.to_string();
             indexes.push(IndexFile { index: index.index, field: index.field, build, name, bytes });

@@ -47,7 +47,9 @@ pub struct Components {
 }
 
 /// The server of flushed segments.
-pub struct QueryNodeService {
+pub struct QueryNodeService(Arc<Node>);
+
+struct Node {
     parts: Components,
     options: Options,
     loader: Loader,
@@ -59,18 +61,20 @@ pub struct QueryNodeService {
 impl QueryNodeService {
     /// A node that serves nothing yet.
     #[must_use]
-    pub fn new(options: Options, parts: Components, shutdown: Shutdown) -> Arc<Self> {
+    pub fn new(options: Options, parts: Components, shutdown: Shutdown) -> Self {
         let loader = Loader { store: Arc::clone(&parts.store), pool: Arc::clone(&parts.pool) };
-        Arc::new(Self {
+        Self(Arc::new(Node {
             parts,
             options,
             loader,
             shutdown,
             collections: RwLock::default(),
             followers: Mutex::default(),
-        })
+        }))
     }
+}
 
+impl Node {
     fn meta(&self, collection: CollectionId) -> Result<Arc<CollectionMeta>, Failure> {
         self.parts.catalog.snapshot().collection(collection).cloned().ok_or_else(|| {
             Failure::new(Code::CollectionNotFound, format!("collection not found[collection={collection}]"))
@@ -239,12 +243,12 @@ fn hide(ttl_before: Option<Timestamp>, gone: Option<Timestamp>) -> Option<Timest
 }
 
 #[async_trait]
-impl QueryNode for Arc<QueryNodeService> {
+impl QueryNode for QueryNodeService {
     async fn load(&self, collection: CollectionId) -> Result<(), Failure> {
-        let meta = self.meta(collection)?;
+        let meta = self.0.meta(collection)?;
         let mut started = Vec::new();
         {
-            let mut collections = self.collections.write();
+            let mut collections = self.0.collections.write();
             if collections.contains_key(&collection) {
                 return Ok(());
             }
@@ -257,13 +261,13 @@ impl QueryNode for Arc<QueryNodeService> {
             collections.insert(collection, shards);
         }
         for shard in started {
-            self.shutdown.spawn(Arc::clone(self).serve(shard));
+            self.0.shutdown.spawn(Arc::clone(&self.0).serve(shard));
         }
         Ok(())
     }
 
     async fn release(&self, collection: CollectionId) -> Result<(), Failure> {
-        let shards = self.collections.write().remove(&collection);
+        let shards = self.0.collections.write().remove(&collection);
         for shard in shards.into_iter().flatten() {
             shard.released.cancel();
         }
@@ -271,7 +275,7 @@ impl QueryNode for Arc<QueryNodeService> {
     }
 
     async fn progress(&self, collection: CollectionId) -> Result<LoadProgress, Failure> {
-        let shards = self.shards(collection)?;
+        let shards = self.0.shards(collection)?;
         let mut progress = LoadProgress { loaded: 0, total: 0 };
         for shard in &shards {
             let phase = shard.phase.borrow().clone();
@@ -279,7 +283,7 @@ impl QueryNode for Arc<QueryNodeService> {
                 Phase::Failed(failure) => return Err(failure),
                 // A shard counts as one more, so that a collection without segments has progress, too.
                 Phase::Loading => {
-                    let manifest = self.parts.manifests.current(shard.id).await.map_err(|e| e.to_failure())?;
+                    let manifest = self.0.parts.manifests.current(shard.id).await.map_err(|e| e.to_failure())?;
                     progress.total += 1 + manifest.map_or(0, |m| m.segments.len());
                 }
                 Phase::Serving => {
@@ -294,10 +298,10 @@ impl QueryNode for Arc<QueryNodeService> {
     }
 
     async fn versions(&self, collection: CollectionId) -> Result<Vec<ManifestVersion>, Failure> {
-        let shards = self.shards(collection)?;
+        let shards = self.0.shards(collection)?;
         let mut versions = Vec::with_capacity(shards.len());
         for shard in &shards {
-            self.serving(shard).await?;
+            self.0.serving(shard).await?;
             versions.push(shard.newest().map_or(ManifestVersion(0), |v| v.version));
         }
         Ok(versions)
@@ -306,12 +310,12 @@ impl QueryNode for Arc<QueryNodeService> {
     async fn search(&self, search: NodeSearch) -> Result<HitLists, Failure> {
         let NodeSearch { view, spec } = search;
         let mut lists: Option<HitLists> = None;
-        for (gone, segments) in self.read(&view, spec.at).await? {
+        for (gone, segments) in self.0.read(&view, spec.at).await? {
             let spec = match gone {
                 None => Arc::clone(&spec),
                 Some(_) => Arc::new(SearchSpec { ttl_before: hide(spec.ttl_before, gone), ..SearchSpec::clone(&spec) }),
             };
-            let found = holdfast_scan::search(&self.parts.pool, segments, &spec).await?;
+            let found = holdfast_scan::search(&self.0.parts.pool, segments, &spec).await?;
             lists = Some(match lists {
                 None => found,
                 Some(before) => before
@@ -326,39 +330,39 @@ impl QueryNode for Arc<QueryNodeService> {
 
     async fn query(&self, query: NodeQuery) -> Result<RowSet, Failure> {
         let NodeQuery { view, spec } = query;
-        let meta = self.meta(view.collection)?;
+        let meta = self.0.meta(view.collection)?;
         let mut parts = Vec::new();
-        for (gone, segments) in self.read(&view, spec.at).await? {
+        for (gone, segments) in self.0.read(&view, spec.at).await? {
             let spec = Arc::new(QuerySpec { ttl_before: hide(spec.ttl_before, gone), ..QuerySpec::clone(&spec) });
-            parts.push(holdfast_scan::query(&self.parts.pool, segments, &spec, &meta.schema).await?);
+            parts.push(holdfast_scan::query(&self.0.parts.pool, segments, &spec, &meta.schema).await?);
         }
-        holdfast_segment::merge_rows(&parts, &spec, &meta.schema).map_err(|e| e.to_failure())
+        holdfast_segment::merge_rows(parts, spec.limit).map_err(|e| e.to_failure())
     }
 
     async fn count(&self, query: NodeQuery) -> Result<u64, Failure> {
         let NodeQuery { view, spec } = query;
         let mut rows = 0;
-        for (gone, segments) in self.read(&view, spec.at).await? {
+        for (gone, segments) in self.0.read(&view, spec.at).await? {
             let spec = Arc::new(QuerySpec { ttl_before: hide(spec.ttl_before, gone), ..QuerySpec::clone(&spec) });
-            rows += holdfast_scan::count(&self.parts.pool, segments, &spec).await?;
+            rows += holdfast_scan::count(&self.0.parts.pool, segments, &spec).await?;
         }
         Ok(rows)
     }
 
     async fn fetch(&self, fetch: NodeFetch) -> Result<RecordBatch, Failure> {
         let NodeFetch { view, rows, fields } = fetch;
-        let meta = self.meta(view.collection)?;
+        let meta = self.0.meta(view.collection)?;
         let mut segments = HashMap::new();
-        for shard in self.shards(view.collection)? {
+        for shard in self.0.shards(view.collection)? {
             segments.extend(shard.all_segments());
         }
-        holdfast_scan::fetch(&self.parts.pool, segments, rows, fields, Arc::clone(&meta.schema)).await
+        holdfast_scan::fetch(&self.0.parts.pool, segments, rows, fields, Arc::clone(&meta.schema)).await
     }
 
     async fn segments(&self, collection: CollectionId) -> Result<Vec<LoadedSegment>, Failure> {
-        let meta = self.meta(collection)?;
+        let meta = self.0.meta(collection)?;
         let mut loaded = Vec::new();
-        for shard in self.shards(collection)? {
+        for shard in self.0.shards(collection)? {
             let Some(view) = shard.newest() else { continue };
             loaded.extend(view.segments.iter().map(|s| LoadedSegment {
                 id: s.entry.id,

@@ -105,8 +105,11 @@ pub async fn query<S: Readable>(
 ) -> Result<Rows, Failure> {
     let each = Arc::clone(spec);
     let parts = on_each(pool, segments, move |segment, cancel| segment.query(&each, cancel)).await?;
-    let (spec, schema) = (Arc::clone(spec), Arc::clone(schema));
-    pool.run(move || merge_rows(&parts, &spec, &schema))
+    if parts.is_empty() {
+        return Rows::none(spec, schema).map_err(|e| e.to_failure());
+    }
+    let limit = spec.limit;
+    pool.run(move || merge_rows(parts, limit))
         .await
         .map_err(|e| e.to_failure())?
         .map_err(|e| e.to_failure())

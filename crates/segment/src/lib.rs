@@ -14,6 +14,9 @@
 //! | [`merge`]   | several sealed segments into one                                     |
 //! | [`build`]   | index files of a sealed segment                                      |
 //! | [`combine`] | the answers of several segments as one                               |
+//! | [`gather`]  | rows of several segments as one batch                                |
+//! | [`key_set`] | the keys of a stored segment without its rows                        |
+//! | [`query_vector`] | a stored vector as something to search for                      |
 //! | `file`      | the file formats, verified before they are read                      |
 //! | `write`     | rows into files                                                      |
 //! | `answer`, `rows` | hits, groups and ordered rows from row numbers                  |
@@ -24,10 +27,17 @@ pub mod build;
 pub mod combine;
 pub mod error;
 mod fields;
+#[cfg(test)]
+mod fixture;
 mod file;
 pub mod filter;
+pub mod gather;
 pub mod growing;
+pub mod key_set;
 pub mod merge;
+#[cfg(test)]
+mod model_tests;
+pub mod query_vector;
 mod rows;
 pub mod sealed;
 pub mod spec;
@@ -39,8 +49,11 @@ pub use build::build_index;
 pub use combine::{merge_hits, merge_rows};
 pub use error::{DamagedSegment, SegmentError};
 pub use filter::eval;
+pub use gather::gather;
 pub use growing::GrowingSegment;
+pub use key_set::KeySet;
 pub use merge::merge;
+pub use query_vector::query_vector;
 pub use sealed::SealedSegment;
 pub use spec::{
     FileRole, GroupBy, GroupValue, Hit, IndexBuild, IndexFile, JsonCast, QuerySpec, RowRef, Rows,

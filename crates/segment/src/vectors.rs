@@ -1,5 +1,7 @@
 //! The vectors of one field: a column without its null rows, and which rows those were.
 
+use std::borrow::Cow;
+
 use arrow_array::{
     Array, ArrayRef, BinaryArray, FixedSizeBinaryArray, FixedSizeListArray, Float16Array,
     Float32Array, Int8Array, UInt32Array, new_null_array,
@@ -7,7 +9,7 @@ use arrow_array::{
 use arrow_buffer::{Buffer, ScalarBuffer};
 use arrow_select::{interleave::interleave, take::take};
 use half::{bf16, slice::HalfBitsSliceExt};
-use holdfast_index::{Allow, BitSet, Neighbor, SparseRows, VectorData};
+use holdfast_index::{BitSet, Neighbor, SparseRows, VectorData};
 use holdfast_types::{DataType, FieldSchema, columns};
 
 use crate::{SegmentError, fields::downcast};
@@ -161,21 +163,18 @@ impl VectorColumn {
         })
     }
 
-    /// The allowed rows as allowed positions; `None` when that is every position.
-    pub(crate) fn allowed_positions(&self, allow: Allow<'_>) -> Option<BitSet> {
-        match (self.rows(), allow) {
-            (_, Allow::All) => None,
-            (None, Allow::Bits(bits)) => Some(bits.clone()),
-            (Some(rows), Allow::Bits(bits)) => {
-                let mut positions = BitSet::new(rows.len());
-                for (position, row) in rows.iter().enumerate() {
-                    if bits.get(*row as usize) {
-                        positions.set(position);
-                    }
-                }
-                Some(positions)
+    /// The allowed rows as allowed positions.
+    pub(crate) fn allowed_positions<'a>(&self, rows: &'a BitSet) -> Cow<'a, BitSet> {
+        let Some(own) = self.rows() else {
+            return Cow::Borrowed(rows);
+        };
+        let mut positions = BitSet::new(own.len());
+        for (position, row) in own.iter().enumerate() {
+            if rows.get(*row as usize) {
+                positions.set(position);
             }
         }
+        Cow::Owned(positions)
     }
 
     /// Turns positions into rows. Their order, by distance then position, stays right.

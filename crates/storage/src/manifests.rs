@@ -314,9 +314,6 @@ impl Manifests {
                 source: unknown,
             });
         };
-        if newest == *ours {
-            return Ok(());
-        }
         if Some(newest.version) == base {
             return Err(CommitError::Unknown {
                 shard,

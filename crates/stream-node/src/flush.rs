@@ -9,7 +9,8 @@ use std::{sync::Arc, time::Duration};
 
 use holdfast_node_api::stream_node::Flushed;
 use holdfast_runtime::{MemoryKind, Shutdown};
-use holdfast_segment::{Keys, SegmentFiles};
+use holdfast_scan::Cancel;
+use holdfast_segment::{KeySet, SegmentFiles};
 use holdfast_storage::{
     DeleteLogEntry, FileEntry, FileRole, Manifest, Manifests, NextManifest, ObjectInfo, SegmentEntry, Store,
     delete_log::{self, Covered, DeleteLog},
@@ -90,7 +91,7 @@ impl Flusher {
         let SegmentFiles { files, stats } = self
             .channel
             .pool
-            .run(move || sealing.rows.seal())
+            .run(move || sealing.rows.seal(&Cancel::new()))
             .await
             .map_err(|e| e.to_failure())?
             .map_err(|e| e.to_failure())?;
@@ -137,7 +138,7 @@ impl Flusher {
                 return Err(Failure::internal(format!("segment {} has no key file", segment.id)));
             };
             let bytes = self.store.map(&file.object).await.map_err(|e| e.to_failure())?;
-            keys.push(Keys::open(file.object.path.as_str(), bytes).map_err(|e| e.to_failure())?);
+            keys.push(KeySet::open(file.object.path.as_str(), &bytes).map_err(|e| e.to_failure())?);
         }
         let deletes = cut.deletes.clone();
         let segments = cut.segments.clone();
@@ -146,7 +147,7 @@ impl Flusher {
             .pool
             .run(move || deletes_that_reach(&keys, &deletes, &segments))
             .await
-            .map_err(|e| e.to_failure())?;
+            .map_err(|e| e.to_failure())??;
         let covered = Covered {
             shard,
             first: cut.covered.next(),
@@ -242,13 +243,13 @@ impl Flusher {
 
 /// The deletes that may reach a row of the segments whose keys are given, in stamp order.
 fn deletes_that_reach(
-    keys: &[Keys],
+    keys: &[KeySet],
     deletes: &[crate::shard::DeletedKeys],
     segments: &[Arc<MemorySegment>],
-) -> DeleteLog {
+) -> Result<DeleteLog, Failure> {
     let mut found: Vec<(Pk, Timestamp)> = Vec::new();
     let mut add = |key: Pk, ts: Timestamp| {
-        if keys.iter().any(|k| k.may_contain(&key)) {
+        if keys.iter().any(|k| k.contains(&key)) {
             found.push((key, ts));
         }
     };
@@ -258,7 +259,7 @@ fn deletes_that_reach(
         }
     }
     for segment in segments {
-        for (list, stamps) in segment.rows.keys_and_stamps() {
+        for (list, stamps) in segment.rows.keys_and_stamps().map_err(|e| e.to_failure())? {
             for (key, ts) in list.iter().zip(stamps) {
                 add(key, ts);
             }
@@ -266,7 +267,7 @@ fn deletes_that_reach(
     }
     found.sort_by_key(|(_, ts)| *ts);
     let stamps = found.iter().map(|(_, ts)| *ts).collect();
-    DeleteLog::new(found.into_iter().map(|(key, _)| key).collect(), stamps)
+    Ok(DeleteLog::new(found.into_iter().map(|(key, _)| key).collect(), stamps))
 }
 
 /// The manifest after a flush. Segments that a truncation emptied go, whoever committed them.

@@ -178,8 +178,8 @@ impl StreamNode for StreamNodeService {
         for index in shards {
             let id = ShardId { collection: meta.id, index };
             if open.channel.shard(id).is_some_and(|s| s.growing_bytes() >= open.segment_bytes_max) {
-                // The flusher is gone only at shutdown.
-                drop(open.full.send(id));
+                // The flusher is gone only at shutdown, when there is nothing to flush for.
+                open.full.send(id).unwrap_or_default();
             }
         }
         Ok(ack)

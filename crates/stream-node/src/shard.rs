@@ -40,7 +40,7 @@ impl MemorySegment {
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> u64 {
-        self.rows.bytes()
+        self.rows.bytes() as u64
     }
 }
 

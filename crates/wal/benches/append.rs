@@ -3,10 +3,6 @@
 //!
 //! Figures of different machines cannot be compared without the `fdatasync` line of each. The directory
 //! is `TMPDIR`: make sure that it is on the disk in question.
-#![expect(
-    missing_docs,
-    reason = "criterion's macros make undocumented functions"
-)]
 
 use std::{
     fs::File,

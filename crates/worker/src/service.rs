@@ -9,6 +9,7 @@ use holdfast_node_api::{
     worker::{Compacted, CompactionJob, IndexJob, JobOutcome},
 };
 use holdfast_runtime::{Clock, CpuPool, MemoryBudget, MemoryKind};
+use holdfast_scan::Cancel;
 use holdfast_segment::SegmentFiles;
 use holdfast_storage::{FileEntry, IndexEntry, Manifest, Manifests, NextManifest, SegmentEntry, Store, paths};
 use holdfast_types::{Code, Coded, CollectionId, Epoch, Failure, SegmentId, Timestamp};
@@ -83,7 +84,7 @@ impl Worker for WorkerService {
         let Some(definition) = meta.indexes.iter().find(|i| i.id == job.index) else {
             return Ok(JobOutcome::Obsolete);
         };
-        let Some(build) = holdfast_scan::index_build(definition)? else { return Ok(JobOutcome::Obsolete) };
+        let Some(build) = holdfast_scan::index_build(definition, &meta.schema)? else { return Ok(JobOutcome::Obsolete) };
         let Some(manifest) = manifests.current(job.shard).await.map_err(|e| e.to_failure())? else {
             return Ok(JobOutcome::Obsolete);
         };
@@ -95,7 +96,7 @@ impl Worker for WorkerService {
         let segment = open::segment(store, pool, &manifest, &entry, &meta, Deletes::Ignored).await?;
         let (field, rows) = (definition.field, entry.rows);
         let bytes = pool
-            .run(move || holdfast_segment::build_index(&segment, field, &build))
+            .run(move || holdfast_segment::build_index(&segment, field, &build, &Cancel::new()))
             .await
             .map_err(|e| e.to_failure())?
             .map_err(|e| e.to_failure())?;
@@ -148,7 +149,7 @@ impl Worker for WorkerService {
         }
         let (schema, drop_before, expired) = (Arc::clone(&meta.schema), job.drop_deleted_before, job.expired_before);
         let SegmentFiles { files, stats } = pool
-            .run(move || holdfast_segment::merge(&segments, drop_before, &schema, expired))
+            .run(move || holdfast_segment::merge(&segments, drop_before, &schema, expired, &Cancel::new()))
             .await
             .map_err(|e| e.to_failure())?
             .map_err(|e| e.to_failure())?;

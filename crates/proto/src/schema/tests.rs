@@ -422,7 +422,7 @@ fn what_is_not_built_is_refused_by_name() {
                 s.functions = vec![wire::FunctionSchema {
                     name: "bm25".to_owned(),
                     ..Default::default()
-                }]
+                }];
             },
             "function bm25",
         ),
@@ -431,7 +431,7 @@ fn what_is_not_built_is_refused_by_name() {
                 s.struct_array_fields = vec![wire::StructArrayFieldSchema {
                     name: "clips".to_owned(),
                     ..Default::default()
-                }]
+                }];
             },
             "field clips",
         ),

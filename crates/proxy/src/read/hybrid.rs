@@ -15,7 +15,7 @@ use crate::{
         plan::{self, unsupported},
         rank::Ranker,
         search::{self, Search},
-        view::{self, Found},
+        view::{self, Found, View, with_view},
     },
     resolve,
     session::Caller,
@@ -59,19 +59,37 @@ pub(crate) async fn hybrid_search(
         request.guarantee_timestamp,
         false,
     )?;
-    let results = view::with_view(proxy, &meta, partitions, guarantee, async |view| {
-        let found = futures::future::try_join_all(searches.iter().map(|s| search::hits(proxy, view, s))).await?;
-        let (found, scores) = rank(found, &searches, &ranker, offset, limit);
-        let scores = scores.into_iter().map(|s| plan::round(s, digits)).collect();
-        search::collect(proxy, view, &found, &output, scores).await
-    })
-    .await?;
+    let hybrid = Hybrid { searches, ranker, offset, limit, digits, output };
+    let results = with_view!(proxy, &meta, partitions, guarantee, |view| hybrid.run(proxy, view))?;
     Ok(milvus::SearchResults {
         status: Some(status::ok()),
         results: Some(results),
         collection_name: request.collection_name,
         session_ts: 0,
     })
+}
+
+/// A hybrid search, parsed.
+struct Hybrid {
+    searches: Vec<Search>,
+    ranker: Ranker,
+    offset: usize,
+    limit: usize,
+    /// Digits after the point that scores are rounded to.
+    digits: Option<u32>,
+    output: Output,
+}
+
+impl Hybrid {
+    async fn run(&self, proxy: &Proxy, view: &View) -> Result<schema::SearchResultData, Failure> {
+        let mut found = Vec::with_capacity(self.searches.len());
+        for search in &self.searches {
+            found.push(search::hits(proxy, view, search).await?);
+        }
+        let (found, scores) = rank(found, &self.searches, &self.ranker, self.offset, self.limit);
+        let scores = scores.into_iter().map(|s| plan::round(s, self.digits)).collect();
+        search::collect(proxy, view, &found, &self.output, scores).await
+    }
 }
 
 fn parse(meta: &holdfast_meta::CollectionMeta, requests: Vec<milvus::SearchRequest>) -> Result<Vec<Search>, Failure> {

@@ -19,7 +19,7 @@ use crate::{
         filter,
         output::Output,
         plan::{check_collection, unsupported},
-        view::{self, View},
+        view::{self, View, with_view},
     },
     resolve,
     session::Caller,
@@ -78,11 +78,8 @@ pub(crate) async fn query(
         request.guarantee_timestamp,
         plan.is_iterator,
     )?;
-    let mut results = view::with_view(proxy, &meta, partitions, guarantee, async |view| match &output {
-        None => count(proxy, view, &plan).await,
-        Some(output) => rows(proxy, view, &plan, output).await,
-    })
-    .await?;
+    let mut results =
+        with_view!(proxy, &meta, partitions, guarantee, |view| answer(proxy, view, &plan, output.as_ref()))?;
     results.collection_name = request.collection_name;
     Ok(results)
 }
@@ -137,6 +134,18 @@ impl Plan {
             at: view.ts,
             ttl_before: resolve::expired_before(proxy, &view.meta),
         }
+    }
+}
+
+async fn answer(
+    proxy: &Proxy,
+    view: &View,
+    plan: &Plan,
+    output: Option<&Output>,
+) -> Result<milvus::QueryResults, Failure> {
+    match output {
+        None => count(proxy, view, plan).await,
+        Some(output) => rows(proxy, view, plan, output).await,
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use holdfast_index::QueryVector;
 use holdfast_meta::CollectionMeta;
-use holdfast_node_api::read::Guarantee;
 use holdfast_proto::{
     ids,
     kv::Params,
@@ -21,7 +20,7 @@ use crate::{
         filter,
         output::Output,
         plan::{SearchPlan, unsupported},
-        view::{self, Found, View},
+        view::{self, Found, View, with_view},
     },
     resolve,
     session::Caller,
@@ -69,7 +68,8 @@ pub(crate) async fn search(
     let search = parse(&meta, request)?;
     let partitions = view::loaded(&meta, partitions)?;
     let guarantee = view::guarantee(proxy, &meta, level, use_default, stamp, search.plan.is_iterator)?;
-    let (results, ts) = run(proxy, &meta, partitions, guarantee, &search, &output).await?;
+    let (results, ts) =
+        with_view!(proxy, &meta, partitions, guarantee, |view| run(proxy, view, &search, &output))?;
     Ok(milvus::SearchResults {
         status: Some(status::ok()),
         results: Some(results),
@@ -108,28 +108,25 @@ fn distinct(keys: PkList) -> Result<PkList, Failure> {
     if keys.is_empty() {
         return Err(Failure::invalid("ids: there is nothing to search for"));
     }
-    match keys.iter().find(|key| !seen.insert(key.clone())) {
+    let twice = keys.iter().find(|key| !seen.insert(key.clone()));
+    match twice {
         None => Ok(keys),
         Some(twice) => Err(Failure::invalid(format!("ids: duplicate primary key {twice}"))),
     }
 }
 
+/// Searches a view and answers from it.
 async fn run(
     proxy: &Proxy,
-    meta: &Arc<CollectionMeta>,
-    partitions: Option<Arc<[holdfast_types::PartitionId]>>,
-    guarantee: Guarantee,
+    view: &View,
     search: &Search,
     output: &Output,
 ) -> Result<(schema::SearchResultData, Timestamp), Failure> {
-    view::with_view(proxy, meta, partitions, guarantee, async |view| {
-        let found = hits(proxy, view, search).await?;
-        let lists: Vec<Vec<Hit>> = found.hits.iter().map(|list| page(list, &search.plan)).collect();
-        let found = found.map_hits(lists);
-        let results = answer(proxy, view, found, output, &search.plan).await?;
-        Ok((results, view.ts))
-    })
-    .await
+    let found = hits(proxy, view, search).await?;
+    let lists: Vec<Vec<Hit>> = found.hits.iter().map(|list| page(list, &search.plan)).collect();
+    let found = found.map_hits(lists);
+    let results = answer(proxy, view, found, output, &search.plan).await?;
+    Ok((results, view.ts))
 }
 
 /// The hits of a search of a view, offset included.

@@ -95,7 +95,7 @@ pub(crate) fn loaded(
 }
 
 /// Takes a view that honours `guarantee`.
-async fn take(
+pub(crate) async fn take(
     proxy: &Proxy,
     meta: &Arc<CollectionMeta>,
     partitions: Option<Arc<[PartitionId]>>,
@@ -132,26 +132,49 @@ async fn take(
     }
 }
 
-/// Runs `read` on a view, and on a new one when the first went out of date under it.
-pub(crate) async fn with_view<T>(
-    proxy: &Proxy,
-    meta: &Arc<CollectionMeta>,
-    partitions: Option<Arc<[PartitionId]>>,
-    guarantee: Guarantee,
-    read: impl AsyncFn(&View) -> Result<T, Failure>,
-) -> Result<T, Failure> {
+/// Counts how often a read is begun again because its view went out of date under it.
+pub(crate) struct Again(u32);
+
+impl Again {
     const TRIES: u32 = 10;
-    let mut last = None;
-    for _ in 0..TRIES {
-        let view = take(proxy, meta, partitions.clone(), guarantee).await?;
-        match read(&view).await {
-            Err(failure) if failure.code == Code::Conflict => last = Some(failure),
-            other => return other,
-        }
+
+    pub(crate) fn new() -> Self {
+        Self(0)
     }
-    let why = last.map_or_else(String::new, |f| f.message);
-    Err(Failure::new(Code::Unavailable, format!("the segments changed {TRIES} times while they were read ({why}); try again")))
+
+    /// `Ok` when the read is to be begun again on a new view.
+    pub(crate) fn after(&mut self, failure: Failure) -> Result<(), Failure> {
+        if failure.code != Code::Conflict {
+            return Err(failure);
+        }
+        self.0 += 1;
+        if self.0 < Self::TRIES {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Code::Unavailable,
+            format!("the segments changed {} times while they were read ({}); try again", self.0, failure.message),
+        ))
+    }
 }
+
+/// Runs a read on a view that honours the guarantee, and on a new one when the view went out of date.
+///
+/// A macro, because a closure that borrows both its view and its surroundings can't be shown to be `Send`.
+macro_rules! with_view {
+    ($proxy:expr, $meta:expr, $partitions:expr, $guarantee:expr, |$view:ident| $read:expr) => {{
+        let mut again = $crate::read::view::Again::new();
+        loop {
+            let view = $crate::read::view::take($proxy, $meta, $partitions.clone(), $guarantee).await?;
+            let $view = &view;
+            match $read.await {
+                Err(failure) => again.after(failure)?,
+                Ok(done) => break Ok::<_, holdfast_types::Failure>(done),
+            }
+        }
+    }};
+}
+pub(crate) use with_view;
 
 impl View {
     /// Searches fresh and flushed rows alike.
@@ -179,10 +202,9 @@ impl View {
             return proxy.queries.query(request).await;
         }
         let (fresh, flushed) = tokio::try_join!(proxy.streams.query(request.clone()), proxy.queries.query(request))?;
-        let schema = Arc::clone(&self.meta.schema);
         proxy
             .pool
-            .run(move || merge_rows(&[flushed, fresh], &spec, &schema))
+            .run(move || merge_rows(vec![flushed, fresh], spec.limit))
             .await
             .map_err(|e| e.to_failure())?
             .map_err(|e| e.to_failure())

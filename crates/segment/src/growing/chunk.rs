@@ -8,7 +8,7 @@ use std::sync::{
 use arrow_array::{ArrayRef, RecordBatch, UInt64Array};
 use arrow_select::concat::concat;
 use holdfast_types::{
-    CollectionSchema, FieldId, Timestamp, columns,
+    CollectionSchema, FieldId, Pk, Timestamp, columns,
     schema::TIMESTAMP_FIELD,
     time::visible,
 };
@@ -29,7 +29,10 @@ const ALIVE: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Chunk {
     base: usize,
+    /// `$ts` first, then the fields.
     scalars: RecordBatch,
+    stamps: UInt64Array,
+    keys: ArrayRef,
     vectors: Vec<(FieldId, VectorColumn)>,
     /// Stamp of each row's earliest delete. Written under the segment's lock.
     deleted: Box<[AtomicU64]>,
@@ -65,15 +68,16 @@ impl Chunk {
             }
         }
         let scalars = table::batch_of(schema, scalars, len)?;
-        Ok(Self::from_parts(0, scalars, vectors, alive(len)))
+        Self::from_parts(schema, 0, scalars, vectors, alive(len))
     }
 
     fn from_parts(
+        schema: &CollectionSchema,
         base: usize,
         scalars: RecordBatch,
         vectors: Vec<(FieldId, VectorColumn)>,
         deleted: Box<[AtomicU64]>,
-    ) -> Self {
+    ) -> Result<Self, SegmentError> {
         let columns: usize = scalars
             .columns()
             .iter()
@@ -81,13 +85,15 @@ impl Chunk {
             .sum();
         let vector_bytes: usize = vectors.iter().map(|(_, v)| v.bytes()).sum();
         let bytes = columns + vector_bytes + deleted.len() * size_of::<AtomicU64>();
-        Self {
+        Ok(Self {
             base,
+            stamps: table::stamps(&scalars)?.clone(),
+            keys: fields::column(&scalars, schema, schema.primary().id)?,
             scalars,
             vectors,
             deleted,
             bytes,
-        }
+        })
     }
 
     /// One chunk with the rows of these, in order. Called under the segment's write lock, so that no
@@ -143,7 +149,7 @@ impl Chunk {
             .map(|ts| AtomicU64::new(ts.load(Relaxed)))
             .collect();
         let scalars = table::batch_of(schema, scalars, len)?;
-        Ok(Self::from_parts(base, scalars, vector_columns, deleted))
+        Self::from_parts(schema, base, scalars, vector_columns, deleted)
     }
 
     pub(super) fn set_base(&mut self, base: usize) {
@@ -176,12 +182,12 @@ impl Chunk {
             .map(|(_, vectors)| vectors)
     }
 
-    pub(super) fn stamps(&self) -> Result<&UInt64Array, SegmentError> {
-        table::stamps(&self.scalars)
+    pub(super) fn stamp(&self, i: usize) -> Timestamp {
+        Timestamp(self.stamps.value(i))
     }
 
-    pub(super) fn stamp(&self, i: usize) -> Timestamp {
-        Timestamp(self.stamps().map_or(0, |stamps| stamps.value(i)))
+    pub(super) fn key(&self, i: usize) -> Result<Pk, SegmentError> {
+        table::key_at(&*self.keys, i)
     }
 
     /// Stamp of the earliest delete.
@@ -196,20 +202,15 @@ impl Chunk {
     }
 
     /// Little-endian words: the rows that are visible at `at` and stamped after `ttl_before`.
-    pub(super) fn visible(
-        &self,
-        at: Timestamp,
-        ttl_before: Option<Timestamp>,
-    ) -> Result<Vec<u64>, SegmentError> {
-        let stamps = self.stamps()?.values();
+    pub(super) fn visible(&self, at: Timestamp, ttl_before: Option<Timestamp>) -> Vec<u64> {
         let mut words = vec![0_u64; self.len().div_ceil(64)];
-        for (i, inserted) in stamps.iter().enumerate() {
+        for (i, inserted) in self.stamps.values().iter().enumerate() {
             let inserted = Timestamp(*inserted);
             let counts = visible(inserted, self.deleted(i), at)
                 && ttl_before.is_none_or(|expired| inserted > expired);
             words[i / 64] |= u64::from(counts) << (i % 64);
         }
-        Ok(words)
+        words
     }
 }
 

@@ -41,27 +41,29 @@ impl GrowingSegment {
             cancel,
         )?;
         let total: usize = allowed.iter().map(|(_, bits)| bits.count()).sum();
+        let mut searched = Vec::with_capacity(allowed.len());
+        for (chunk, bits) in &allowed {
+            let column = chunk
+                .vectors(spec.field)
+                .ok_or(SegmentError::UnknownField(spec.field))?;
+            searched.push((chunk.base() as u32, column, column.allowed_positions(bits)));
+        }
         let mut answers = Vec::with_capacity(spec.queries.len());
         for query in spec.queries.iter() {
             let nearest = |k: usize| -> Result<Vec<Neighbor>, SegmentError> {
                 let mut found: Vec<Neighbor> = Vec::new();
-                for (chunk, bits) in &allowed {
-                    let Some(column) = chunk.vectors(spec.field) else {
-                        continue;
-                    };
-                    let positions = column.allowed_positions(Allow::Bits(bits));
-                    let allow = positions.as_ref().map_or(Allow::All, Allow::Bits);
+                for (base, column, positions) in &searched {
                     let near = flat_search(
                         &column.data()?,
                         query,
                         spec.metric,
-                        allow,
+                        Allow::Bits(positions),
                         k,
                         &spec.within,
                         cancel,
                     )?;
                     found.extend(column.to_rows(near).into_iter().map(|n| Neighbor {
-                        row: n.row + chunk.base() as u32,
+                        row: n.row + base,
                         ..n
                     }));
                 }
@@ -115,13 +117,11 @@ impl GrowingSegment {
             spec.ttl_before,
             cancel,
         )?;
-        let primary = self.schema.primary().id;
         let mut candidates: Vec<Candidate> = Vec::new();
         for (chunk, bits) in &allowed {
             cancel.check()?;
-            let keys = crate::fields::column(chunk.scalars(), &self.schema, primary)?;
             for i in bits.ones() {
-                let key = table::key_at(&*keys, i)?;
+                let key = chunk.key(i)?;
                 if spec.after.as_ref().is_none_or(|after| key > *after) {
                     candidates.push(Candidate {
                         key,
@@ -177,6 +177,24 @@ impl GrowingSegment {
         table::batch_of(&self.schema, columns, rows.len())
     }
 
+    /// Every row's key and stamp, a list a chunk.
+    ///
+    /// # Errors
+    /// [`SegmentError::Internal`] when a chunk has no key column.
+    pub fn keys_and_stamps(&self) -> Result<Vec<(PkList, Vec<Timestamp>)>, SegmentError> {
+        let primary = self.schema().primary().id;
+        self.snapshot()
+            .iter()
+            .map(|chunk| {
+                let keys = holdfast_types::columns::column(chunk.scalars(), primary)
+                    .and_then(|column| PkList::from_array(&**column))
+                    .ok_or_else(|| SegmentError::Internal("rows have no key column".to_owned()))?;
+                let stamps = chunk.stamps()?.values().iter().map(|ts| Timestamp(*ts)).collect();
+                Ok((keys, stamps))
+            })
+            .collect()
+    }
+
     /// The chunks of this moment.
     pub(crate) fn snapshot(&self) -> Vec<Arc<Chunk>> {
         self.state.read().chunks.clone()
@@ -221,7 +239,7 @@ impl GrowingSegment {
         let mut allowed = Vec::with_capacity(chunks.len());
         for chunk in chunks {
             cancel.check()?;
-            let mut words = chunk.visible(at, ttl_before)?;
+            let mut words = chunk.visible(at, ttl_before);
             if let Some(only) = only {
                 let mut kept = vec![0_u64; words.len()];
                 let start = only.partition_point(|row| (*row as usize) < chunk.base());
@@ -253,12 +271,9 @@ impl GrowingSegment {
         chunks: &[Arc<Chunk>],
         found: Vec<(Neighbor, Option<crate::GroupValue>)>,
     ) -> Result<Vec<Hit>, SegmentError> {
-        let primary = self.schema.primary().id;
         rows::hits(self.id, found, |row| {
             let (chunk, i) = locate(chunks, row).ok_or(SegmentError::NoSuchRow { row, rows: 0 })?;
-            let keys = holdfast_types::columns::column(chunk.scalars(), primary)
-                .ok_or(SegmentError::UnknownField(primary))?;
-            Ok((table::key_at(&**keys, i)?, chunk.stamp(i)))
+            Ok((chunk.key(i)?, chunk.stamp(i)))
         })
     }
 

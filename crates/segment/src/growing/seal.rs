@@ -7,8 +7,7 @@ use holdfast_types::FieldId;
 
 use super::{GrowingSegment, chunk::Chunk, locate};
 use crate::{
-    SegmentError, SegmentFiles, fields,
-    table::{self, Part},
+    SegmentError, SegmentFiles,
     vectors::VectorColumn,
     write::{self, Pick, Source},
 };
@@ -23,14 +22,12 @@ impl GrowingSegment {
         let chunks = self.snapshot();
         let rows: usize = chunks.iter().map(|chunk| chunk.len()).sum();
         let mut order = Vec::with_capacity(rows);
-        let primary = self.schema.primary().id;
         for chunk in &chunks {
             cancel.check()?;
-            let keys = fields::column(chunk.scalars(), &self.schema, primary)?;
             for i in 0..chunk.len() {
                 let inserted = chunk.stamp(i);
                 if chunk.deleted(i).is_none_or(|deleted| deleted > inserted) {
-                    order.push((table::key_at(&*keys, i)?, inserted, (chunk.base() + i) as u32));
+                    order.push((chunk.key(i)?, inserted, (chunk.base() + i) as u32));
                 }
             }
         }
@@ -50,7 +47,7 @@ impl GrowingSegment {
             .collect::<Result<_, _>>()?;
         let batches = chunks
             .iter()
-            .map(|chunk| (chunk.base(), Part::scalars(chunk).clone()))
+            .map(|chunk| (chunk.base(), chunk.scalars().clone()))
             .collect();
         write::write(&self.schema, &[Source { batches, vectors }], &picks, cancel)
     }

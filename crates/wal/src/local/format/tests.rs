@@ -32,7 +32,7 @@ fn version_1_is_what_it_was() {
         "48464201347c1c3a020100000000000003000000000000000d00000001000000"
     );
     let record = record_header(seed, Epoch(3), Lsn(0x0102), b"hello");
-    assert_eq!(hex(&record), "GOLDEN_RECORD");
+    assert_eq!(hex(&record), "0500000029a4d628");
 }
 
 #[test]
