@@ -33,6 +33,8 @@ pub struct FreshSegment {
     pub bytes: u64,
     /// Whether it still takes rows.
     pub growing: bool,
+    /// Stamp of its oldest row; `None` while it is empty.
+    pub oldest: Option<Timestamp>,
 }
 
 /// The owner of channels.
