@@ -57,9 +57,11 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("data directory {}", config.data_dir.display()))?;
     let (health, health_service) = tonic_health::server::health_reporter();
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(holdfast_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(holdfast_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     let service = roles.proxy.clone().into_server();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
     let server = Server::builder()
@@ -69,8 +71,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .add_service(service)
         .add_service(health_service)
-        .add_service(reflection.clone().build_v1().context("reflection")?)
-        .add_service(reflection.build_v1alpha().context("reflection")?);
+        .add_service(reflection().build_v1().context("reflection")?)
+        .add_service(reflection().build_v1alpha().context("reflection")?);
     let stopping = shutdown.clone();
     let serving = shutdown.spawn(async move {
         server
