@@ -1,1 +1,9 @@
-//! x
+//! A coordinator over real metadata and manifests, with the other roles faked.
+
+mod ddl;
+pub(crate) mod fixtures;
+mod index_ddl;
+mod jobs;
+mod loads;
+mod roles;
+mod world;
