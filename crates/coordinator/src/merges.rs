@@ -3,7 +3,10 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use holdfast_meta::CollectionMeta;
-use holdfast_node_api::{coordinator::CollectionName, worker::{Compacted, CompactionJob, JobOutcome}};
+use holdfast_node_api::{
+    coordinator::CollectionName,
+    worker::{Compacted, CompactionJob, JobOutcome},
+};
 use holdfast_runtime::Shutdown;
 use holdfast_types::{Failure, SegmentId, Timestamp};
 
@@ -88,7 +91,13 @@ impl CoordinatorService {
         }
         let mut jobs = Vec::new();
         for manifest in &manifests {
-            jobs.extend(merge_plans::plan(manifest, &self.options, mode, moment, &busy));
+            jobs.extend(merge_plans::plan(
+                manifest,
+                &self.options,
+                mode,
+                moment,
+                &busy,
+            ));
         }
         // Rows of a partition that is being dropped are not worth a merge.
         jobs.retain(|job| {
@@ -104,7 +113,10 @@ impl CoordinatorService {
         let outcome = self.parts.worker.compact(job.clone()).await;
         let now = self.parts.clock.monotonic();
         match outcome {
-            Ok(Compacted { outcome: JobOutcome::Done, target }) => {
+            Ok(Compacted {
+                outcome: JobOutcome::Done,
+                target,
+            }) => {
                 let mut faults = self.merge_faults.lock();
                 for &source in &job.sources {
                     faults.succeeded(source);
@@ -113,8 +125,18 @@ impl CoordinatorService {
                 self.announce_segments();
                 None
             }
-            Ok(Compacted { outcome: JobOutcome::Obsolete, .. }) => {
-                self.put_off(job, &Failure::new(holdfast_types::Code::Conflict, "the worker finds nothing to do"), now);
+            Ok(Compacted {
+                outcome: JobOutcome::Obsolete,
+                ..
+            }) => {
+                self.put_off(
+                    job,
+                    &Failure::new(
+                        holdfast_types::Code::Conflict,
+                        "the worker finds nothing to do",
+                    ),
+                    now,
+                );
                 self.runs.lock().obsolete(&merge);
                 None
             }
@@ -142,7 +164,11 @@ impl CoordinatorService {
         is_final
     }
 
-    pub(crate) async fn plan_run(&self, name: &CollectionName, force: bool) -> Result<i64, Failure> {
+    pub(crate) async fn plan_run(
+        &self,
+        name: &CollectionName,
+        force: bool,
+    ) -> Result<i64, Failure> {
         let meta = self.resolve(name)?;
         let mode = if force { Mode::Forced } else { Mode::Asked };
         let jobs = self.merge_jobs(&meta, mode).await?;

@@ -51,7 +51,11 @@ pub trait StreamNode: Send + Sync {
     ///
     /// # Errors
     /// `CollectionNotFound`; `InvalidArgument` for a guarantee too far in the future.
-    async fn read_point(&self, collection: CollectionId, guarantee: Guarantee) -> Result<ReadPoint, Failure>;
+    async fn read_point(
+        &self,
+        collection: CollectionId,
+        guarantee: Guarantee,
+    ) -> Result<ReadPoint, Failure>;
 
     /// Searches the rows that are not in the view's manifest versions.
     ///
@@ -93,7 +97,11 @@ pub trait StreamNode: Send + Sync {
     ///
     /// # Errors
     /// As [`Self::write`].
-    async fn drop_partition(&self, collection: CollectionId, partition: PartitionId) -> Result<(), Failure>;
+    async fn drop_partition(
+        &self,
+        collection: CollectionId,
+        partition: PartitionId,
+    ) -> Result<(), Failure>;
 
     /// Forgets a collection that is being dropped.
     ///
