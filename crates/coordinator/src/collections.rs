@@ -38,10 +38,11 @@ impl CoordinatorService {
 
     pub(crate) async fn add_collection(&self, create: CreateCollection) -> Result<(), Failure> {
         let CreateCollection {
-            name: CollectionName {
-                database,
-                collection,
-            },
+            name:
+                CollectionName {
+                    database,
+                    collection,
+                },
             schema,
             shards,
             consistency,

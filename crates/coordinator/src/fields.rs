@@ -33,7 +33,9 @@ impl CoordinatorService {
             let found = schema.fields.iter_mut().find(|f| f.name == field);
             let found = found.filter(|f| !f.is_dynamic).ok_or_else(|| {
                 let collection = &name.collection;
-                Failure::invalid(format!("field {field} does not exist in collection {collection}"))
+                Failure::invalid(format!(
+                    "field {field} does not exist in collection {collection}"
+                ))
             })?;
             altered(found, change)
         })
@@ -89,8 +91,8 @@ fn altered(field: &mut FieldSchema, change: &AlterParams) -> Result<(), Failure>
     for (key, value) in &change.set {
         match key.as_str() {
             MAX_LENGTH => {
-                let is_text = [Some(field.data_type), field.element_type]
-                    .contains(&Some(DataType::VarChar));
+                let is_text =
+                    [Some(field.data_type), field.element_type].contains(&Some(DataType::VarChar));
                 if !is_text {
                     return Err(Failure::invalid(format!(
                         "{} can not modify the maxlength for non-string types",
@@ -149,7 +151,9 @@ fn append(meta: &mut CollectionMeta, mut field: FieldSchema) -> Result<(), Failu
     let schema = Arc::make_mut(&mut meta.schema);
     // The dynamic field stays last.
     let at = schema.fields.iter().position(|f| f.is_dynamic);
-    schema.fields.insert(at.unwrap_or(schema.fields.len()), field);
+    schema
+        .fields
+        .insert(at.unwrap_or(schema.fields.len()), field);
     next_version(schema)
 }
 
@@ -242,7 +246,9 @@ fn check_shape(field: &FieldSchema) -> Result<(), Failure> {
 fn remove(meta: &mut CollectionMeta, name: &str, collection: &str) -> Result<(), Failure> {
     let refuse = |why: String| Err(Failure::invalid(why));
     let Some(field) = meta.schema.field(name).filter(|f| !f.is_dynamic) else {
-        return refuse(format!("field {name} does not exist in collection {collection}"));
+        return refuse(format!(
+            "field {name} does not exist in collection {collection}"
+        ));
     };
     if field.is_primary {
         return refuse(format!("cannot drop primary key field: {name}"));
@@ -269,7 +275,6 @@ fn remove(meta: &mut CollectionMeta, name: &str, collection: &str) -> Result<(),
 
 fn next_version(schema: &mut CollectionSchema) -> Result<(), Failure> {
     let next = schema.version.checked_add(1);
-    schema.version =
-        next.ok_or_else(|| Failure::internal("all schema versions are used up"))?;
+    schema.version = next.ok_or_else(|| Failure::internal("all schema versions are used up"))?;
     Ok(())
 }

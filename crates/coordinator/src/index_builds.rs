@@ -68,7 +68,11 @@ impl CoordinatorService {
         for meta in metas {
             match self.manifests_of(meta).await {
                 Ok(manifests) => {
-                    jobs.extend(index_jobs::missing(meta, &manifests, self.options.index_rows_min));
+                    jobs.extend(index_jobs::missing(
+                        meta,
+                        &manifests,
+                        self.options.index_rows_min,
+                    ));
                 }
                 Err(failure) => {
                     // One damaged shard does not keep the others from being served.

@@ -109,9 +109,16 @@ fn flatten(asked: &[(String, String)]) -> Result<Flat, Failure> {
         )));
     }
     let mut flat = Flat::new();
-    for (_, text) in asked.iter().filter(|(key, text)| key == PARAMS && !text.is_empty()) {
+    for (_, text) in asked
+        .iter()
+        .filter(|(key, text)| key == PARAMS && !text.is_empty())
+    {
         let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)
-            .map_err(|e| Failure::invalid(format!("invalid index params: {PARAMS} is not a JSON object: {e}")))?;
+            .map_err(|e| {
+                Failure::invalid(format!(
+                    "invalid index params: {PARAMS} is not a JSON object: {e}"
+                ))
+            })?;
         flat.extend(object.into_iter().map(|(key, value)| match value {
             serde_json::Value::String(text) => (key, text),
             other => (key, other.to_string()),

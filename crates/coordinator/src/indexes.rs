@@ -41,7 +41,10 @@ impl CoordinatorService {
         change: &AlterParams,
     ) -> Result<(), Failure> {
         let keys = change.set.iter().map(|(key, _)| key);
-        if let Some(key) = keys.chain(&change.remove).find(|k| !index_params::is_alterable(k)) {
+        if let Some(key) = keys
+            .chain(&change.remove)
+            .find(|k| !index_params::is_alterable(k))
+        {
             return Err(Failure::invalid(format!(
                 "{key} is not a configable index property"
             )));
@@ -54,7 +57,10 @@ impl CoordinatorService {
             let mut new = old.clone();
             let found = new.indexes.iter_mut().find(|i| i.name == index);
             let found = found.ok_or_else(|| {
-                Failure::new(Code::IndexNotFound, format!("index not found[index={index}]"))
+                Failure::new(
+                    Code::IndexNotFound,
+                    format!("index not found[index={index}]"),
+                )
             })?;
             alter(&mut found.asked, change);
             Ok(new)
@@ -111,10 +117,12 @@ fn with_index(
     let field = indexed_field(meta, create)?;
     let resolved = index_params::resolve(field, &meta.schema, &create.params)?;
     let default_name = || format!("{}{}", field.name, resolved.suffix);
-    let on_same = |i: &IndexMeta| i.field == field.id && i.json_path.as_ref().map(|p| &p.path) == resolved.json_path.as_ref().map(|p| &p.path);
-    let distinct = || {
-        Failure::invalid("CreateIndex failed: at most one distinct index is allowed per field")
+    let on_same = |i: &IndexMeta| {
+        i.field == field.id
+            && i.json_path.as_ref().map(|p| &p.path) == resolved.json_path.as_ref().map(|p| &p.path)
     };
+    let distinct =
+        || Failure::invalid("CreateIndex failed: at most one distinct index is allowed per field");
     if let Some(existing) = meta.indexes.iter().find(|i| on_same(i)) {
         if !create.index.is_empty() && existing.name != create.index {
             return Err(Failure::invalid(

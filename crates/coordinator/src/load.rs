@@ -163,7 +163,10 @@ fn fields(meta: &CollectionMeta, names: &[String]) -> Result<Vec<FieldId>, Failu
     let mut ids = Vec::with_capacity(names.len());
     for name in names {
         let field = schema.field(name).ok_or_else(|| {
-            Failure::invalid(format!("field {name} not found in collection {}", meta.name))
+            Failure::invalid(format!(
+                "field {name} not found in collection {}",
+                meta.name
+            ))
         })?;
         ids.push(field.id);
     }

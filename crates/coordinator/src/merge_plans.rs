@@ -64,11 +64,17 @@ pub(crate) fn plan(
     let mut partitions: BTreeMap<PartitionId, Vec<Candidate<'_>>> = BTreeMap::new();
     for entry in manifest.segments.iter().filter(|s| !busy.contains(&s.id)) {
         let live_bytes = live_bytes(entry);
-        let behind = manifest.delete_logs.iter().any(|l| l.last_lsn > entry.deletes_lsn);
+        let behind = manifest
+            .delete_logs
+            .iter()
+            .any(|l| l.last_lsn > entry.deletes_lsn);
         let must = match mode {
             // Every flushed segment is merged once, so that a client can tell when all are.
             Mode::Forced => {
-                entry.level == 0 || entry.deleted_rows > 0 || behind || is_expired(entry, options, moment)
+                entry.level == 0
+                    || entry.deleted_rows > 0
+                    || behind
+                    || is_expired(entry, options, moment)
             }
             Mode::Automatic | Mode::Asked => {
                 is_dead_heavy(entry, options, moment)
@@ -79,7 +85,11 @@ pub(crate) fn plan(
         let small = mode == Mode::Forced || live_bytes < options.segment_bytes / 2;
         if must || small {
             let of_partition = partitions.entry(entry.partition).or_default();
-            of_partition.push(Candidate { entry, live_bytes, must });
+            of_partition.push(Candidate {
+                entry,
+                live_bytes,
+                must,
+            });
         }
     }
     let together_min = match mode {
@@ -109,8 +119,8 @@ fn pack(mut candidates: Vec<Candidate<'_>>, bytes_max: u64, mode: Mode) -> Vec<V
     let mut group: Vec<Candidate<'_>> = Vec::new();
     let mut bytes = 0u64;
     for candidate in candidates {
-        let is_full = bytes.saturating_add(candidate.live_bytes) > bytes_max
-            || group.len() >= SOURCES_MAX;
+        let is_full =
+            bytes.saturating_add(candidate.live_bytes) > bytes_max || group.len() >= SOURCES_MAX;
         // Much larger than all before together: rewriting it for their sake does not pay.
         let outgrows = mode != Mode::Forced
             && candidate.live_bytes > TINY_BYTES
@@ -134,7 +144,10 @@ fn live_bytes(entry: &SegmentEntry) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a part of a whole, to be compared with a setting")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a part of a whole, to be compared with a setting"
+)]
 fn part(of: u64, whole: u64) -> f64 {
     of as f64 / whole.max(1) as f64
 }

@@ -35,7 +35,11 @@ pub(crate) struct Queued {
 impl Queued {
     /// A merge that nobody waits for.
     pub(crate) fn automatic(job: CompactionJob) -> Self {
-        Self { job, of: None, tries: 0 }
+        Self {
+            job,
+            of: None,
+            tries: 0,
+        }
     }
 }
 
@@ -53,11 +57,17 @@ impl Runs {
         };
         self.runs.insert(id, progress);
         for (plan, job) in jobs.into_iter().enumerate() {
-            self.queue.push_back(Queued { job, of: Some((id, plan)), tries: 0 });
+            self.queue.push_back(Queued {
+                job,
+                of: Some((id, plan)),
+                tries: 0,
+            });
         }
         while self.runs.len() > DONE_KEPT {
             let oldest_done = self.runs.iter().find(|(_, p)| p.executing == 0);
-            let Some(id) = oldest_done.map(|(id, _)| *id) else { break };
+            let Some(id) = oldest_done.map(|(id, _)| *id) else {
+                break;
+            };
             self.runs.remove(&id);
         }
     }
@@ -152,7 +162,10 @@ mod tests {
 
     fn job(sources: [i64; 2]) -> CompactionJob {
         CompactionJob {
-            shard: ShardId { collection: CollectionId(1), index: 0 },
+            shard: ShardId {
+                collection: CollectionId(1),
+                index: 0,
+            },
             sources: sources.map(SegmentId).to_vec(),
             drop_deleted_before: Timestamp::ZERO,
             expired_before: None,
@@ -179,10 +192,19 @@ mod tests {
         assert_eq!((again.tries, again.of), (1, Some((9, 1))));
         runs.failed(&again);
         let progress = runs.progress(9).unwrap();
-        assert_eq!((progress.executing, progress.completed, progress.failed), (0, 3, 1));
+        assert_eq!(
+            (progress.executing, progress.completed, progress.failed),
+            (0, 3, 1)
+        );
         let targets: Vec<_> = progress.plans.iter().map(|p| p.target).collect();
-        assert_eq!(targets, [Some(SegmentId(10)), None, Some(SegmentId(0)), None]);
-        assert_eq!(runs.merged_from(SegmentId(10)), [SegmentId(1), SegmentId(2)]);
+        assert_eq!(
+            targets,
+            [Some(SegmentId(10)), None, Some(SegmentId(0)), None]
+        );
+        assert_eq!(
+            runs.merged_from(SegmentId(10)),
+            [SegmentId(1), SegmentId(2)]
+        );
         assert!(runs.start_next().is_none() && runs.sources().is_empty());
     }
 
@@ -200,6 +222,11 @@ mod tests {
     fn strangers_are_refused_and_nothing_planned_is_done() {
         let runs = Runs::default();
         assert_eq!(runs.progress(-1), Ok(CompactionProgress::default()));
-        assert!(runs.progress(7).unwrap_err().message.starts_with("compaction 7 not found"));
+        assert!(
+            runs.progress(7)
+                .unwrap_err()
+                .message
+                .starts_with("compaction 7 not found")
+        );
     }
 }

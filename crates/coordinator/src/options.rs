@@ -126,11 +126,17 @@ mod tests {
     fn senseless_settings_are_named() {
         type Spoil = fn(&mut Options);
         let cases: [(Spoil, &str); 8] = [
-            (|o| o.scheduling_period = Duration::ZERO, "scheduling_period:"),
+            (
+                |o| o.scheduling_period = Duration::ZERO,
+                "scheduling_period:",
+            ),
             (|o| o.gc_grace = Duration::ZERO, "gc_grace:"),
             (|o| o.retry_max = Duration::ZERO, "retry_max:"),
             (|o| o.segment_bytes = 1, "segment_bytes:"),
-            (|o| o.forced_segment_bytes = 2 << 20, "forced_segment_bytes:"),
+            (
+                |o| o.forced_segment_bytes = 2 << 20,
+                "forced_segment_bytes:",
+            ),
             (|o| o.small_segments_min = 1, "small_segments_min:"),
             (|o| o.dead_fraction_max = f64::NAN, "dead_fraction_max:"),
             (|o| o.index_builds_max = 0, "index_builds_max:"),

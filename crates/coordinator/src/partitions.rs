@@ -60,20 +60,23 @@ impl CoordinatorService {
             return Ok(());
         };
         let (collection, id) = (meta.id, found.id);
-        let changed = self.parts.catalog.update_collection(collection, None, |old| {
-            let is_loaded = old
-                .load
-                .as_ref()
-                .is_some_and(|l| l.partitions.is_empty() || l.partitions.contains(&id));
-            if is_loaded && old.partition_by_id(id).is_some() {
-                return Err(Failure::invalid(
-                    "partition cannot be dropped, partition is loaded, please release it first",
-                ));
-            }
-            let mut new = old.clone();
-            new.partitions.retain(|p| p.id != id);
-            Ok(new)
-        });
+        let changed = self
+            .parts
+            .catalog
+            .update_collection(collection, None, |old| {
+                let is_loaded = old
+                    .load
+                    .as_ref()
+                    .is_some_and(|l| l.partitions.is_empty() || l.partitions.contains(&id));
+                if is_loaded && old.partition_by_id(id).is_some() {
+                    return Err(Failure::invalid(
+                        "partition cannot be dropped, partition is loaded, please release it first",
+                    ));
+                }
+                let mut new = old.clone();
+                new.partitions.retain(|p| p.id != id);
+                Ok(new)
+            });
         changed.await.map_err(|e| named(e, name))?;
         if let Err(failure) = self.parts.streams.drop_partition(collection, id).await {
             // It has no name any more; its rows go when the call succeeds.
@@ -95,10 +98,7 @@ pub(crate) fn refuse_key_mode(meta: &CollectionMeta, what: &str) -> Result<(), F
 }
 
 /// The ids of partitions by name, each once.
-pub(crate) fn ids_of(
-    meta: &CollectionMeta,
-    names: &[String],
-) -> Result<Vec<PartitionId>, Failure> {
+pub(crate) fn ids_of(meta: &CollectionMeta, names: &[String]) -> Result<Vec<PartitionId>, Failure> {
     let mut ids = Vec::with_capacity(names.len());
     for name in names {
         let found = meta.partition(name).ok_or_else(|| not_found(name))?;

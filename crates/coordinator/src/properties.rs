@@ -80,7 +80,10 @@ mod tests {
         }
         for bad in ["", "x", "1.5", "-2", "3155760001", "99999999999999999999"] {
             let failure = check(TTL, bad).unwrap_err();
-            assert!(failure.message.starts_with("collection TTL is "), "{failure}");
+            assert!(
+                failure.message.starts_with("collection TTL is "),
+                "{failure}"
+            );
         }
     }
 
@@ -97,9 +100,8 @@ mod tests {
     #[test]
     fn rows_expire_after_their_time_to_live() {
         let now = Timestamp::from_unix_ms(100_000);
-        let with = |ttl: &str| {
-            expired_before(&BTreeMap::from([(TTL.to_owned(), ttl.to_owned())]), now)
-        };
+        let with =
+            |ttl: &str| expired_before(&BTreeMap::from([(TTL.to_owned(), ttl.to_owned())]), now);
         assert_eq!(with("60"), Some(Timestamp::from_unix_ms(40_000)));
         assert_eq!(with("3155760000"), Some(Timestamp::ZERO));
         assert_eq!((with("0"), with("-1")), (None, None));

@@ -95,7 +95,10 @@ impl CoordinatorService {
         let Some(meta) = self.parts.catalog.snapshot().collection(id).cloned() else {
             return Ok(());
         };
-        let stored = manifests.iter().flat_map(|m| &m.segments).map(|s| s.partition);
+        let stored = manifests
+            .iter()
+            .flat_map(|m| &m.segments)
+            .map(|s| s.partition);
         let mut gone: Vec<PartitionId> = stored
             .chain(fresh.iter().map(|s| s.partition))
             .filter(|p| meta.partition_by_id(*p).is_none())
@@ -119,7 +122,11 @@ impl CoordinatorService {
         let stripped = self.parts.manifests.update(shard, |current| {
             let snapshot = self.parts.catalog.snapshot();
             let meta = snapshot.collection(shard.collection);
-            Ok::<_, CommitError>(current.zip(meta.map(|m| &**m)).and_then(|(m, meta)| without_unknown_indexes(m, meta, created)))
+            Ok::<_, CommitError>(
+                current
+                    .zip(meta.map(|m| &**m))
+                    .and_then(|(m, meta)| without_unknown_indexes(m, meta, created)),
+            )
         });
         stripped.await.map(drop).map_err(|e| e.to_failure())
     }
@@ -140,7 +147,9 @@ fn without_unknown_indexes(
     }
     let mut next = manifest.next(created);
     for segment in &mut next.segments {
-        segment.indexes.retain(|entry| meta.indexes.iter().any(|i| i.id == entry.index));
+        segment
+            .indexes
+            .retain(|entry| meta.indexes.iter().any(|i| i.id == entry.index));
     }
     Some(next)
 }

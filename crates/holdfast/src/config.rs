@@ -79,7 +79,10 @@ impl From<LogFormat> for holdfast_runtime::telemetry::LogFormat {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::default(), filter: "info".to_owned() }
+        Self {
+            format: LogFormat::default(),
+            filter: "info,hnsw_rs=warn".to_owned(),
+        }
     }
 }
 
@@ -116,8 +119,14 @@ impl Config {
             self.channels
         );
         self.wal.validate().context("wal")?;
-        self.coordinator.validate().map_err(anyhow::Error::msg).context("coordinator")?;
-        self.stream_node.validate().map_err(anyhow::Error::msg).context("stream_node")?;
+        self.coordinator
+            .validate()
+            .map_err(anyhow::Error::msg)
+            .context("coordinator")?;
+        self.stream_node
+            .validate()
+            .map_err(anyhow::Error::msg)
+            .context("stream_node")?;
         Ok(())
     }
 }
@@ -129,8 +138,12 @@ pub(crate) fn load(flags: &Flags) -> anyhow::Result<Config> {
         anyhow::ensure!(file.is_file(), "{} is not a file", file.display());
         figment = figment.merge(Toml::file_exact(file));
     }
-    figment = figment.merge(Env::prefixed(ENVIRONMENT).split("__")).merge(Given(flags));
-    let config: Config = figment.extract().map_err(|e| anyhow::anyhow!("configuration: {e}"))?;
+    figment = figment
+        .merge(Env::prefixed(ENVIRONMENT).split("__"))
+        .merge(Given(flags));
+    let config: Config = figment
+        .extract()
+        .map_err(|e| anyhow::anyhow!("configuration: {e}"))?;
     config.validate().context("configuration")?;
     Ok(config)
 }
@@ -144,13 +157,24 @@ impl figment::Provider for Given<'_> {
     }
 
     fn data(&self) -> Result<Map<figment::Profile, Dict>, figment::Error> {
-        let Flags { config: _, data_dir, grpc_address, http_address, memory_budget, log_format, log_filter } = self.0;
+        let Flags {
+            config: _,
+            data_dir,
+            grpc_address,
+            http_address,
+            memory_budget,
+            log_format,
+            log_filter,
+        } = self.0;
         let mut given = Dict::new();
         let mut log = Dict::new();
         if let Some(dir) = data_dir {
             given.insert("data_dir".into(), figment::value::Value::serialize(dir)?);
         }
-        for (key, address) in [("grpc_address", grpc_address), ("http_address", http_address)] {
+        for (key, address) in [
+            ("grpc_address", grpc_address),
+            ("http_address", http_address),
+        ] {
             if let Some(address) = address {
                 given.insert(key.into(), address.to_string().into());
             }
@@ -187,7 +211,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("holdfast.toml");
         std::fs::write(&path, file).unwrap();
-        let error = load(&Flags { config: Some(path), ..Flags::default() }).unwrap_err();
+        let error = load(&Flags {
+            config: Some(path),
+            ..Flags::default()
+        })
+        .unwrap_err();
         assert!(format!("{error:#}").contains(expect), "{error:#}");
     }
 
@@ -205,8 +233,16 @@ mod tests {
     fn flags_come_before_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("holdfast.toml");
-        std::fs::write(&path, "memory_budget = \"1GiB\"\n[log]\nfilter = \"warn\"\n").unwrap();
-        let flags = Flags { config: Some(path), memory_budget: Some("64MiB".to_owned()), ..Flags::default() };
+        std::fs::write(
+            &path,
+            "memory_budget = \"1GiB\"\n[log]\nfilter = \"warn\"\n",
+        )
+        .unwrap();
+        let flags = Flags {
+            config: Some(path),
+            memory_budget: Some("64MiB".to_owned()),
+            ..Flags::default()
+        };
         let config = load(&flags).unwrap();
         assert_eq!(config.memory_budget, Size(64 << 20));
         assert_eq!(config.log.filter, "warn");

@@ -18,7 +18,8 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Makes the directory if it is absent and takes it.
     pub(crate) fn open(root: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(root).with_context(|| format!("cannot make the data directory {}", root.display()))?;
+        std::fs::create_dir_all(root)
+            .with_context(|| format!("cannot make the data directory {}", root.display()))?;
         let path = root.join("LOCK");
         let lock = OpenOptions::new()
             .create(true)
@@ -27,12 +28,17 @@ impl DataDir {
             .open(&path)
             .with_context(|| format!("cannot open {}", path.display()))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self {
+                root: root.to_owned(),
+                _lock: lock,
+            }),
             Err(TryLockError::WouldBlock) => anyhow::bail!(
                 "the data directory {} is in use by another holdfast process: stop that one, or give this one a data_dir of its own",
                 root.display()
             ),
-            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", path.display()))
+            }
         }
     }
 
@@ -62,7 +68,12 @@ mod tests {
         let root = dir.path().join("data");
         let first = DataDir::open(&root).unwrap();
         let error = DataDir::open(&root).unwrap_err();
-        assert!(error.to_string().contains("in use by another holdfast process"), "{error:#}");
+        assert!(
+            error
+                .to_string()
+                .contains("in use by another holdfast process"),
+            "{error:#}"
+        );
         drop(first);
         DataDir::open(&root).unwrap();
     }
@@ -73,6 +84,9 @@ mod tests {
         let root = dir.path().join("data");
         std::fs::write(&root, "").unwrap();
         let error = DataDir::open(&root).unwrap_err();
-        assert!(format!("{error:#}").contains(&root.display().to_string()), "{error:#}");
+        assert!(
+            format!("{error:#}").contains(&root.display().to_string()),
+            "{error:#}"
+        );
     }
 }

@@ -11,8 +11,10 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 
 /// Upper bounds of latency buckets, in seconds.
-const LATENCY_BUCKETS: [f64; 16] =
-    [0.000_25, 0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+const LATENCY_BUCKETS: [f64; 16] = [
+    0.000_25, 0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1.0, 2.5,
+    10.0, 60.0,
+];
 
 /// What the endpoints answer from.
 #[derive(Clone)]
@@ -27,7 +29,10 @@ impl Endpoints {
         let metrics = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)?
             .install_recorder()?;
-        Ok(Self { metrics, ready: Arc::default() })
+        Ok(Self {
+            metrics,
+            ready: Arc::default(),
+        })
     }
 
     /// Whether the server takes requests.
@@ -41,7 +46,11 @@ impl Endpoints {
     }
 
     /// Serves until shutdown.
-    pub(crate) async fn serve(self, listener: TcpListener, shutdown: Shutdown) -> std::io::Result<()> {
+    pub(crate) async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: Shutdown,
+    ) -> std::io::Result<()> {
         let app = Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))

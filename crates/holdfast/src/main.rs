@@ -48,10 +48,12 @@ fn run(cli: cli::Cli) -> anyhow::Result<()> {
                 .context("cannot start the async runtime")?;
             runtime.block_on(standalone::run(config))
         }
-        cli::Command::Config { command: cli::ConfigCommand::Show(flags) } => {
-            print(&config::load(&flags)?.to_toml()?)
-        }
-        cli::Command::Config { command: cli::ConfigCommand::Check(flags) } => {
+        cli::Command::Config {
+            command: cli::ConfigCommand::Show(flags),
+        } => print(&config::load(&flags)?.to_toml()?),
+        cli::Command::Config {
+            command: cli::ConfigCommand::Check(flags),
+        } => {
             config::load(&flags)?;
             print("the configuration is valid\n")
         }
@@ -61,7 +63,9 @@ fn run(cli: cli::Cli) -> anyhow::Result<()> {
 /// Writes to standard output. A reader that went away is no failure.
 fn print(text: &str) -> anyhow::Result<()> {
     match std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("standard output"),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("standard output")
+        }
         _ => Ok(()),
     }
 }

@@ -57,11 +57,15 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("data directory {}", config.data_dir.display()))?;
     let (health, health_service) = tonic_health::server::health_reporter();
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(holdfast_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(holdfast_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     let service = roles.proxy.clone().into_server();
-    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    health
+        .set_service_status("", tonic_health::ServingStatus::Serving)
+        .await;
     let server = Server::builder()
         .tcp_nodelay(true)
         .initial_stream_window_size(4 << 20)
@@ -69,21 +73,30 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .add_service(service)
         .add_service(health_service)
-        .add_service(reflection.clone().build_v1().context("reflection")?)
-        .add_service(reflection.build_v1alpha().context("reflection")?);
+        .add_service(reflection().build_v1().context("reflection")?)
+        .add_service(reflection().build_v1alpha().context("reflection")?);
     let stopping = shutdown.clone();
     let serving = shutdown.spawn(async move {
         server
-            .serve_with_incoming_shutdown(TcpIncoming::from(grpc).with_nodelay(Some(true)), async move {
-                stopping.triggered().await;
-            })
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(grpc).with_nodelay(Some(true)),
+                async move {
+                    stopping.triggered().await;
+                },
+            )
             .await
     });
     shutdown.spawn(upkeep(endpoints.clone(), shutdown.clone()));
     endpoints.set_ready(true);
     // Whoever started this process may have closed its end; that is no reason to stop.
-    let line = format!("holdfast ready grpc={grpc_address} http={http_address} data={}\n", config.data_dir.display());
-    drop(std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()));
+    let line = format!(
+        "holdfast ready grpc={grpc_address} http={http_address} data={}\n",
+        config.data_dir.display()
+    );
+    drop(std::io::Write::write_all(
+        &mut std::io::stdout(),
+        line.as_bytes(),
+    ));
     tracing::info!(grpc = %grpc_address, http = %http_address, data = %config.data_dir.display(), took = ?started.elapsed(), "ready");
 
     let ended = tokio::select! {
@@ -100,9 +113,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn bind(address: std::net::SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("{key}: cannot listen on {address}: is another server using the port?"))
+    TcpListener::bind(address).await.with_context(|| {
+        format!("{key}: cannot listen on {address}: is another server using the port?")
+    })
 }
 
 /// Resolves with the name of the first signal that asks this process to stop.
@@ -130,14 +143,19 @@ async fn upkeep(endpoints: Endpoints, shutdown: Shutdown) {
 /// Opens the embedded parts and every role over them.
 async fn open(config: &Config, data: &DataDir, shutdown: &Shutdown) -> anyhow::Result<Roles> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let threads = if config.cpu_threads == 0 { machine::cores() } else { config.cpu_threads };
+    let threads = if config.cpu_threads == 0 {
+        machine::cores()
+    } else {
+        config.cpu_threads
+    };
     let pool = CpuPool::new(threads)?;
     let budget = MemoryBudget::new(match config.memory_budget {
         Size(0) => machine::memory() / 2,
         Size(bytes) => bytes,
     });
     let meta: Arc<dyn MetaStore> = Arc::new(RedbStore::open(data.meta()).await?);
-    let catalog = Catalog::open(Arc::clone(&meta), Timestamp::from_unix_ms(clock.unix_ms())).await?;
+    let catalog =
+        Catalog::open(Arc::clone(&meta), Timestamp::from_unix_ms(clock.unix_ms())).await?;
     let (wal_dir, wal_options) = (data.wal(), config.wal.clone());
     let wal: Arc<dyn Wal> =
         Arc::new(tokio::task::spawn_blocking(move || LocalWal::open(wal_dir, wal_options)).await??);

@@ -39,6 +39,7 @@ pub(super) fn resolve(
             unknown_type(index_type)
         });
     }
+    let kind = kind(field, index_type)?;
     let (json_path, suffix) = match field.data_type {
         DataType::Json => {
             let (path, suffix) = json_path(field, schema, flat)?;
@@ -47,7 +48,7 @@ pub(super) fn resolve(
         _ => (None, String::new()),
     };
     Ok(Resolved {
-        kind: kind(field, index_type)?,
+        kind,
         metric: None,
         json_path,
         asked: Vec::new(),
@@ -72,7 +73,9 @@ fn kind(field: &FieldSchema, index_type: &str) -> Result<IndexKind, Failure> {
                 return refuse("create bitmap index on primary key not supported");
             }
             if data_type == DataType::Json {
-                return refuse("bitmap index are only supported on bool, int, string and array field");
+                return refuse(
+                    "bitmap index are only supported on bool, int, string and array field",
+                );
             }
             if value.is_floating() {
                 return refuse(if data_type == DataType::Array {
@@ -108,7 +111,9 @@ fn json_path(
     let refuse = |why: String| Err(Failure::invalid(why));
     let given = |key: &str| flat.get(key).filter(|text| !text.is_empty());
     let Some(cast) = given(JSON_CAST_TYPE) else {
-        return refuse(format!("json index must specify cast type: {JSON_CAST_TYPE} is missing"));
+        return refuse(format!(
+            "json index must specify cast type: {JSON_CAST_TYPE} is missing"
+        ));
     };
     let cast = match cast.to_ascii_uppercase().as_str() {
         "BOOL" => DataType::Bool,
@@ -126,15 +131,22 @@ fn json_path(
         }
     };
     let Some(path) = given(JSON_PATH) else {
-        return refuse(format!("json index must specify the path: {JSON_PATH} is missing"));
+        return refuse(format!(
+            "json index must specify the path: {JSON_PATH} is missing"
+        ));
     };
     let access = holdfast_expr::parse_json_path(path, schema)
         .map_err(|e| Failure::invalid(format!("invalid {JSON_PATH} {path}: {e}")))?;
     if access.field != field.id {
-        return refuse(format!("invalid {JSON_PATH} {path}: it is not a path into field {}", field.name));
+        return refuse(format!(
+            "invalid {JSON_PATH} {path}: it is not a path into field {}",
+            field.name
+        ));
     }
     if access.path.is_empty() {
-        return refuse(format!("invalid {JSON_PATH} {path}: it names the whole field, not a value in it"));
+        return refuse(format!(
+            "invalid {JSON_PATH} {path}: it names the whole field, not a value in it"
+        ));
     }
     let mut pointer = String::new();
     for step in &access.path {

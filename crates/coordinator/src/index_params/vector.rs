@@ -104,7 +104,10 @@ fn metric(data_type: DataType, flat: &Flat) -> Result<Metric, Failure> {
     let unsupported = |why: &str| {
         Err(Failure::new(
             Code::Unsupported,
-            format!("metric type {} is not supported by this server: {why}", name.to_ascii_uppercase()),
+            format!(
+                "metric type {} is not supported by this server: {why}",
+                name.to_ascii_uppercase()
+            ),
         ))
     };
     match (data_type, name.to_ascii_uppercase().as_str()) {
@@ -122,7 +125,9 @@ fn metric(data_type: DataType, flat: &Flat) -> Result<Metric, Failure> {
             let shown: String = name.chars().take(64).collect();
             Err(Failure::invalid(match data_type {
                 DataType::SparseFloatVector => {
-                    format!("only IP&BM25 is the supported metric type for sparse index, not {shown}")
+                    format!(
+                        "only IP&BM25 is the supported metric type for sparse index, not {shown}"
+                    )
                 }
                 DataType::BinaryVector => {
                     format!("binary vector index does not support metric type: {shown}")
@@ -142,7 +147,11 @@ fn dense(field: &FieldSchema, index_type: &str, flat: &Flat) -> Result<IndexKind
     match index_type {
         "FLAT" | "GPU_BRUTE_FORCE" => return Ok(IndexKind::Flat),
         "HNSW_SQ" => {
-            one_of(flat, "sq_type", &["SQ4U", "SQ6", "SQ8", "FP16", "BF16", "FP32"])?;
+            one_of(
+                flat,
+                "sq_type",
+                &["SQ4U", "SQ6", "SQ8", "FP16", "BF16", "FP32"],
+            )?;
             check_refine(flat)?;
         }
         "HNSW_PQ" | "HNSW_PRQ" => {

@@ -30,11 +30,15 @@ impl<'de> Deserialize<'de> for Size {
             }
 
             fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<Size, E> {
-                u64::try_from(bytes).map(Size).map_err(|_| E::custom("a size can't be negative"))
+                u64::try_from(bytes)
+                    .map(Size)
+                    .map_err(|_| E::custom("a size can't be negative"))
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
-                text.parse::<ByteSize>().map(|b| Size(b.as_u64())).map_err(|e| E::custom(format!("{text:?} is no size: {e}")))
+                text.parse::<ByteSize>()
+                    .map(|b| Size(b.as_u64()))
+                    .map_err(|e| E::custom(format!("{text:?} is no size: {e}")))
             }
         }
         deserializer.deserialize_any(Visitor)
