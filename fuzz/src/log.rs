@@ -12,7 +12,9 @@ use futures::StreamExt;
 use holdfast_types::{
     ChannelId, CollectionId, DataType, Epoch, Lsn, PartitionId, PkList, Timestamp,
 };
-use holdfast_wal::{LocalWal, Record, RecordPart, Wal, WriteRecord, local::Options};
+use holdfast_wal::{
+    AppendError, LocalWal, Record, RecordPart, Wal, WalError, WriteRecord, local::Options,
+};
 use tempfile::TempDir;
 
 use crate::{checksums, edits, sample};
@@ -142,8 +144,22 @@ pub fn directory(input: &[u8]) {
     fs::write(channel.join(name), bytes).expect("there is room");
     let wal = LocalWal::open(root.path(), options()).expect("nobody else has the directory");
     block_on(async {
-        let Ok((writer, last)) = wal.open_writer(CHANNEL, Epoch(u64::MAX - 1)).await else {
-            return;
+        let (writer, last) = match wal.open_writer(CHANNEL, Epoch(u64::MAX - 1)).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                // What a panic of a thread of the log looks like from here.
+                assert!(
+                    !matches!(
+                        error,
+                        WalError::Io {
+                            doing: "finish work on",
+                            ..
+                        }
+                    ),
+                    "{error}"
+                );
+                return;
+            }
         };
         let Ok(mut entries) = wal.tail(CHANNEL, Lsn(1)).await else {
             return;
@@ -161,8 +177,9 @@ pub fn directory(input: &[u8]) {
             );
             next = Some(entry.lsn.next());
         }
-        if let Ok(lsn) = writer.append(Bytes::from_static(b"more")).1.await {
-            assert_eq!(lsn, last.next());
+        match writer.append(Bytes::from_static(b"more")).1.await {
+            Ok(lsn) => assert_eq!(lsn, last.next()),
+            Err(error) => assert!(matches!(error, AppendError::Full(_)), "{error}"),
         }
     });
 }

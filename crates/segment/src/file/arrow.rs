@@ -300,9 +300,8 @@ mod tests {
 
     /// The checksums of changed bytes, made right again.
     fn resealed(mut bytes: Vec<u8>) -> Bytes {
-        let rfind = |bytes: &[u8], text: &[u8]| {
-            bytes.windows(text.len()).rposition(|w| w == text).unwrap()
-        };
+        let rfind =
+            |bytes: &[u8], text: &[u8]| bytes.windows(text.len()).rposition(|w| w == text).unwrap();
         let mark = rfind(&bytes, TAIL_MARK);
         let head = rfind(&bytes[..mark], b"body=");
         let text = String::from_utf8(bytes[head + 5..mark].to_vec()).unwrap();
@@ -325,7 +324,9 @@ mod tests {
         let good = write(small.schema_ref(), &[small]).unwrap().to_vec();
         assert_eq!(resealed(good.clone()), good);
         let mut refused = 0;
-        let record = good.windows(VERSION.len()).rposition(|w| w == VERSION.as_bytes());
+        let record = good
+            .windows(VERSION.len())
+            .rposition(|w| w == VERSION.as_bytes());
         for at in (0..record.unwrap()).chain(good.len() - TRAILER_BYTES..good.len()) {
             for value in [0xff, 0x80, good[at].wrapping_add(1)] {
                 let mut bad = good.clone();
