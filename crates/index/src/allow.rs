@@ -30,6 +30,16 @@ impl BitSet {
         bits
     }
 
+    /// Bits from little-endian words: bit `i` is bit `i % 64` of word `i / 64`. Missing words are clear,
+    /// what lies past `len` is ignored.
+    #[must_use]
+    pub fn from_words(mut words: Vec<u64>, len: usize) -> Self {
+        words.resize(len.div_ceil(64), 0);
+        let mut bits = Self { words, len };
+        bits.clear_tail();
+        bits
+    }
+
     /// The rows of `rows` below `len`.
     #[must_use]
     pub fn from_rows(rows: &RoaringBitmap, len: usize) -> Self {
@@ -150,8 +160,14 @@ impl BitSet {
         &self.words
     }
 
+    /// The bits as [`Self::words`] has them.
+    #[must_use]
+    pub fn into_words(self) -> Vec<u64> {
+        self.words
+    }
+
     fn clear_tail(&mut self) {
-        if self.len % 64 != 0
+        if !self.len.is_multiple_of(64)
             && let Some(last) = self.words.last_mut()
         {
             *last &= (1 << (self.len % 64)) - 1;

@@ -17,6 +17,8 @@ pub mod allow;
 pub mod error;
 mod file;
 pub mod flat;
+#[cfg(test)]
+mod golden;
 pub mod hnsw;
 mod kernel;
 pub mod scalar;

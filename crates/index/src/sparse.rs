@@ -49,7 +49,7 @@ pub fn build_sparse(
     let count = u32::try_from(rows.len()).map_err(|_| BuildError::TooLarge { what: "rows" })?;
     let mut entries: Vec<(u32, u32, f32)> = Vec::new();
     for row in 0..count {
-        if row as usize % PER_POLL == 0 {
+        if (row as usize).is_multiple_of(PER_POLL) {
             cancel.check()?;
         }
         entries.extend(rows.row(row as usize).map(|(dim, value)| (dim, row, value)));

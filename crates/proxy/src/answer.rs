@@ -14,6 +14,12 @@ impl Failed for Status {
     }
 }
 
+impl Failed for milvus::AlterCollectionSchemaResponse {
+    fn failed(status: Status) -> Self {
+        Self { alter_status: Some(status), ..Default::default() }
+    }
+}
+
 macro_rules! failed {
     ($($answer:ident)*) => {
         $(impl Failed for milvus::$answer {
@@ -26,7 +32,6 @@ macro_rules! failed {
 
 failed! {
     AllocTimestampResponse
-    AlterCollectionSchemaResponse
     BoolResponse
     CheckHealthResponse
     ConnectResponse

@@ -4,7 +4,7 @@
 //! built answers UNIMPLEMENTED.
 
 use holdfast_proto::{
-    milvus::{self as pb, common, milvus, milvus::milvus_service_server::MilvusService},
+    milvus::{common, feder, milvus, milvus::milvus_service_server::MilvusService},
     status,
 };
 use holdfast_types::Failure;

@@ -32,3 +32,4 @@ mod write;
 
 pub use options::Options;
 pub use service::{Components, Proxy};
+pub use session::SERVER_VERSION;

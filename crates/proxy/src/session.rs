@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use holdfast_meta::DEFAULT_DATABASE;
+use holdfast_meta::{DEFAULT_DATABASE, NameOf, check_name};
 use holdfast_proto::{
     milvus::{common, milvus},
     status,
@@ -13,7 +13,7 @@ use tonic::Request;
 use crate::Proxy;
 
 /// The version that clients are told; they choose features by it.
-pub(crate) const SERVER_VERSION: &str = "v3.0.2-holdfast-0.0.0";
+pub const SERVER_VERSION: &str = "v3.0.2-holdfast-0.0.0";
 
 /// What the metadata of a call says of its caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,9 +42,12 @@ pub(crate) async fn connect(
     caller: &Caller,
     request: milvus::ConnectRequest,
 ) -> Result<milvus::ConnectResponse, Failure> {
-    proxy.snapshot().database(caller.database(""))?;
+    let database = caller.database("");
+    check_name(NameOf::Database, database)?;
+    proxy.snapshot().database(database)?;
     let info = request.client_info.unwrap_or_default();
-    tracing::debug!(sdk = info.sdk_type, version = info.sdk_version, host = info.host, "client connected");
+    let (sdk, version, host) = (short(&info.sdk_type), short(&info.sdk_version), short(&info.host));
+    tracing::debug!(sdk, version, host, "client connected");
     let server_info = common::ServerInfo {
         build_tags: SERVER_VERSION.to_owned(),
         build_time: String::new(),
@@ -60,6 +63,12 @@ pub(crate) async fn connect(
     })
 }
 
+/// The beginning of a text that a client chose, for a log.
+fn short(text: &str) -> &str {
+    const CHARS_MAX: usize = 64;
+    text.char_indices().nth(CHARS_MAX).map_or(text, |(end, _)| &text[..end])
+}
+
 /// The version, which is also how clients see whether the server lives.
 pub(crate) async fn version(
     _proxy: &Proxy,
@@ -69,13 +78,19 @@ pub(crate) async fn version(
     Ok(milvus::GetVersionResponse { status: Some(status::ok()), version: SERVER_VERSION.to_owned() })
 }
 
-/// Whether the server can answer.
+/// Whether the server can answer: the coordinator is within reach.
 pub(crate) async fn check_health(
-    _proxy: &Proxy,
+    proxy: &Proxy,
     _caller: &Caller,
     _request: milvus::CheckHealthRequest,
 ) -> Result<milvus::CheckHealthResponse, Failure> {
-    Ok(milvus::CheckHealthResponse { status: Some(status::ok()), is_healthy: true, ..Default::default() })
+    let reached = proxy.coordinator.timestamp().await;
+    Ok(milvus::CheckHealthResponse {
+        status: Some(status::ok()),
+        is_healthy: reached.is_ok(),
+        reasons: reached.err().map(|failure| format!("coordinator: {failure}")).into_iter().collect(),
+        quota_states: Vec::new(),
+    })
 }
 
 /// A stamp of now.

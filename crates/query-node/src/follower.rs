@@ -13,7 +13,9 @@ use std::{
 use futures::StreamExt;
 use holdfast_meta::Catalog;
 use holdfast_runtime::{CpuPool, Shutdown};
-use holdfast_types::{ChannelId, Code, Coded, CollectionId, Failure, Lsn, PkList, ShardId, Timestamp, columns};
+use holdfast_types::{
+    ChannelId, Code, Coded, CollectionId, Failure, Lsn, PkList, ShardId, Timestamp, columns,
+};
 use holdfast_wal::{
     Wal, WalEntry, WalError,
     record::{Record, WriteRecord},
@@ -52,7 +54,10 @@ impl Follower {
             wal,
             catalog,
             pool,
-            state: Mutex::new(State { position, shards: HashMap::new() }),
+            state: Mutex::new(State {
+                position,
+                shards: HashMap::new(),
+            }),
         });
         shutdown.spawn(Arc::clone(&follower).run(shutdown.child()));
         Ok(follower)
@@ -71,7 +76,12 @@ impl Follower {
     }
 
     /// Delivers the records after `covers` up to `upto` to the shard, and says that it has caught up.
-    pub(crate) async fn catch_up(&self, shard: &Arc<ServedShard>, covers: Lsn, upto: Lsn) -> Result<(), Failure> {
+    pub(crate) async fn catch_up(
+        &self,
+        shard: &Arc<ServedShard>,
+        covers: Lsn,
+        upto: Lsn,
+    ) -> Result<(), Failure> {
         if covers < upto {
             let mut entries = match self.wal.tail(self.channel, covers.next()).await {
                 // What was trimmed is in manifests, and this shard's covers everything of its own that was.
@@ -122,13 +132,7 @@ impl Follower {
                 // This node fell behind further than the log is kept. Manifests have what was trimmed, so
                 // every shard is opened anew from them.
                 tracing::warn!(channel = %self.channel, behind = %from, first = %first, "fell behind the log; opening all shards anew");
-                let mut state = self.state.lock();
-                state.position = Lsn(first.0 - 1);
-                for shard in state.shards.values().filter_map(Weak::upgrade) {
-                    shard.applied.send_replace(None);
-                    shard.reload.notify_one();
-                }
-                drop(state);
+                self.skip_to(Lsn(first.0 - 1));
                 self.wal.tail(self.channel, first).await
             }
             other => other,
@@ -141,14 +145,32 @@ impl Follower {
         Ok(())
     }
 
+    /// Goes on after `position`, and has every shard opened anew.
+    fn skip_to(&self, position: Lsn) {
+        let mut state = self.state.lock();
+        state.position = position;
+        for shard in state.shards.values().filter_map(Weak::upgrade) {
+            shard.applied.send_replace(None);
+            shard.reload.notify_one();
+        }
+    }
+
     /// Applies a record to one shard, or to all that are attached, moving the position.
-    async fn deliver(&self, entry: WalEntry, only: Option<&Arc<ServedShard>>) -> Result<(), Failure> {
+    async fn deliver(
+        &self,
+        entry: WalEntry,
+        only: Option<&Arc<ServedShard>>,
+    ) -> Result<(), Failure> {
         let WalEntry { lsn, payload, .. } = entry;
         let attached: HashMap<ShardId, Arc<ServedShard>> = match only {
             Some(shard) => HashMap::from([(shard.id, Arc::clone(shard))]),
             None => {
                 let state = self.state.lock();
-                state.shards.iter().filter_map(|(id, s)| Some((*id, s.upgrade()?))).collect()
+                state
+                    .shards
+                    .iter()
+                    .filter_map(|(id, s)| Some((*id, s.upgrade()?)))
+                    .collect()
             }
         };
         if !attached.is_empty() {
@@ -157,7 +179,9 @@ impl Follower {
                 .run(move || {
                     let record = Record::decode(payload).map_err(|e| e.to_failure())?;
                     apply(lsn, &record, &attached, |collection| {
-                        catalog.collection(collection).map(|m| m.schema.primary().id)
+                        catalog
+                            .collection(collection)
+                            .map(|m| m.schema.primary().id)
                     })
                 })
                 .await
@@ -212,7 +236,10 @@ fn apply_write(
     let ts: Timestamp = write.ts;
     let mut keys: HashMap<ShardId, Vec<PkList>> = HashMap::new();
     for part in &write.parts {
-        let id = ShardId { collection: write.collection, index: part.shard };
+        let id = ShardId {
+            collection: write.collection,
+            index: part.shard,
+        };
         if !shards.contains_key(&id) {
             continue;
         }
@@ -220,10 +247,17 @@ fn apply_write(
         lists.extend(part.deletes.clone());
         if let Some(batch) = &part.rows {
             // New rows supersede older rows of their keys.
-            let Some(field) = primary(write.collection) else { continue };
-            let list = columns::column(batch, field).and_then(|c| PkList::from_array(c)).ok_or_else(|| {
-                Failure::new(Code::Corrupt, format!("record {lsn} holds rows without their primary key"))
-            })?;
+            let Some(field) = primary(write.collection) else {
+                continue;
+            };
+            let list = columns::column(batch, field)
+                .and_then(|c| PkList::from_array(c))
+                .ok_or_else(|| {
+                    Failure::new(
+                        Code::Corrupt,
+                        format!("record {lsn} holds rows without their primary key"),
+                    )
+                })?;
             lists.push(list);
         }
     }

@@ -14,7 +14,9 @@ use holdfast_node_api::{
 use holdfast_runtime::{Clock, CpuPool, Shutdown};
 use holdfast_segment::{QuerySpec, SealedSegment, SearchSpec};
 use holdfast_storage::{Manifests, Store};
-use holdfast_types::{ChannelId, Code, Coded, CollectionId, Failure, Lsn, ManifestVersion, Timestamp};
+use holdfast_types::{
+    ChannelId, Code, Coded, CollectionId, Failure, Lsn, ManifestVersion, Timestamp,
+};
 use holdfast_wal::Wal;
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
@@ -47,7 +49,9 @@ pub struct Components {
 }
 
 /// The server of flushed segments.
-pub struct QueryNodeService {
+pub struct QueryNodeService(Arc<Node>);
+
+struct Node {
     parts: Components,
     options: Options,
     loader: Loader,
@@ -59,28 +63,48 @@ pub struct QueryNodeService {
 impl QueryNodeService {
     /// A node that serves nothing yet.
     #[must_use]
-    pub fn new(options: Options, parts: Components, shutdown: Shutdown) -> Arc<Self> {
-        let loader = Loader { store: Arc::clone(&parts.store), pool: Arc::clone(&parts.pool) };
-        Arc::new(Self {
+    pub fn new(options: Options, parts: Components, shutdown: Shutdown) -> Self {
+        let loader = Loader {
+            store: Arc::clone(&parts.store),
+            pool: Arc::clone(&parts.pool),
+        };
+        Self(Arc::new(Node {
             parts,
             options,
             loader,
             shutdown,
             collections: RwLock::default(),
             followers: Mutex::default(),
-        })
+        }))
     }
+}
 
+impl Node {
     fn meta(&self, collection: CollectionId) -> Result<Arc<CollectionMeta>, Failure> {
-        self.parts.catalog.snapshot().collection(collection).cloned().ok_or_else(|| {
-            Failure::new(Code::CollectionNotFound, format!("collection not found[collection={collection}]"))
-        })
+        self.parts
+            .catalog
+            .snapshot()
+            .collection(collection)
+            .cloned()
+            .ok_or_else(|| {
+                Failure::new(
+                    Code::CollectionNotFound,
+                    format!("collection not found[collection={collection}]"),
+                )
+            })
     }
 
     fn shards(&self, collection: CollectionId) -> Result<Vec<Arc<ServedShard>>, Failure> {
-        self.collections.read().get(&collection).cloned().ok_or_else(|| {
-            Failure::new(Code::CollectionNotLoaded, format!("collection not loaded[collection={collection}]"))
-        })
+        self.collections
+            .read()
+            .get(&collection)
+            .cloned()
+            .ok_or_else(|| {
+                Failure::new(
+                    Code::CollectionNotLoaded,
+                    format!("collection not loaded[collection={collection}]"),
+                )
+            })
     }
 
     async fn follower(&self, channel: ChannelId) -> Result<Arc<Follower>, Failure> {
@@ -88,9 +112,17 @@ impl QueryNodeService {
         if let Some(follower) = followers.get(&channel) {
             return Ok(Arc::clone(follower));
         }
-        let Components { catalog, wal, pool, .. } = &self.parts;
-        let follower =
-            Follower::start(channel, Arc::clone(wal), Arc::clone(catalog), Arc::clone(pool), &self.shutdown).await?;
+        let Components {
+            catalog, wal, pool, ..
+        } = &self.parts;
+        let follower = Follower::start(
+            channel,
+            Arc::clone(wal),
+            Arc::clone(catalog),
+            Arc::clone(pool),
+            &self.shutdown,
+        )
+        .await?;
         followers.insert(channel, Arc::clone(&follower));
         Ok(follower)
     }
@@ -127,7 +159,12 @@ impl QueryNodeService {
         // Attached before the manifest is read: what the log holds beyond the manifest is then either
         // delivered or read by catching up.
         let position = follower.attach(shard);
-        let mut versions = self.parts.manifests.watch(Some(shard.id)).await.map_err(|e| e.to_failure())?;
+        let mut versions = self
+            .parts
+            .manifests
+            .watch(Some(shard.id))
+            .await
+            .map_err(|e| e.to_failure())?;
         let covers = self.refresh(shard).await?;
         if shard.applied.borrow().is_none() {
             follower.catch_up(shard, covers, position).await?;
@@ -160,7 +197,12 @@ impl QueryNodeService {
     /// Opens the newest manifest version with the present schema, unless that is what is served.
     async fn refresh(&self, shard: &Arc<ServedShard>) -> Result<Lsn, Failure> {
         let meta = self.meta(shard.id.collection)?;
-        let manifest = self.parts.manifests.current(shard.id).await.map_err(|e| e.to_failure())?;
+        let manifest = self
+            .parts
+            .manifests
+            .current(shard.id)
+            .await
+            .map_err(|e| e.to_failure())?;
         let served = shard.newest();
         let version = manifest.as_ref().map_or(ManifestVersion(0), |m| m.version);
         if let Some(view) = &served
@@ -176,9 +218,16 @@ impl QueryNodeService {
         let view = match &manifest {
             Some(manifest) => {
                 let schema = served.as_ref().map(|v| v.schema_version);
-                self.loader.view(manifest, &meta, &shard.reusable(), schema).await?
+                self.loader
+                    .view(manifest, &meta, &shard.reusable(), schema)
+                    .await?
             }
-            None => View { version, covers: Lsn(0), schema_version: meta.schema.version, segments: Vec::new() },
+            None => View {
+                version,
+                covers: Lsn(0),
+                schema_version: meta.schema.version,
+                segments: Vec::new(),
+            },
         };
         let (covers, segments) = (view.covers, view.segments.len());
         let now = self.parts.clock.monotonic();
@@ -190,20 +239,34 @@ impl QueryNodeService {
     /// Waits until the shard serves, or fails.
     async fn serving(&self, shard: &ServedShard) -> Result<(), Failure> {
         let mut phase = shard.phase.subscribe();
-        let ready = tokio::time::timeout(self.options.wait_max, phase.wait_for(|p| !matches!(p, Phase::Loading)));
+        let ready = tokio::time::timeout(
+            self.options.wait_max,
+            phase.wait_for(|p| !matches!(p, Phase::Loading)),
+        );
         match ready.await {
             Ok(Ok(phase)) => match &*phase {
                 Phase::Failed(failure) => Err(failure.clone()),
                 Phase::Loading | Phase::Serving => Ok(()),
             },
-            Ok(Err(_)) => Err(Failure::new(Code::CollectionNotLoaded, "collection not loaded: it was released")),
-            Err(_) => Err(Failure::new(Code::Unavailable, "the collection is still being loaded; try again")),
+            Ok(Err(_)) => Err(Failure::new(
+                Code::CollectionNotLoaded,
+                "collection not loaded: it was released",
+            )),
+            Err(_) => Err(Failure::new(
+                Code::Unavailable,
+                "the collection is still being loaded; try again",
+            )),
         }
     }
 
     async fn reached(&self, applied: &watch::Sender<Option<Lsn>>, lsn: Lsn) -> Result<(), Failure> {
         let mut applied = applied.subscribe();
-        match tokio::time::timeout(self.options.wait_max, applied.wait_for(|a| a.is_some_and(|a| a >= lsn))).await {
+        match tokio::time::timeout(
+            self.options.wait_max,
+            applied.wait_for(|a| a.is_some_and(|a| a >= lsn)),
+        )
+        .await
+        {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Failure::new(
                 Code::Unavailable,
@@ -213,13 +276,21 @@ impl QueryNodeService {
     }
 
     /// The segments of a view, by what each shard hides.
-    async fn read(&self, view: &ReadView, at: Timestamp) -> Result<Vec<(Option<Timestamp>, Vec<Arc<SealedSegment>>)>, Failure> {
+    async fn read(
+        &self,
+        view: &ReadView,
+        at: Timestamp,
+    ) -> Result<Vec<(Option<Timestamp>, Vec<Arc<SealedSegment>>)>, Failure> {
         let shards = self.shards(view.collection)?;
         let mut parts = Vec::with_capacity(view.shards.len());
         for wanted in view.shards.iter() {
-            let shard = shards
-                .get(wanted.shard as usize)
-                .ok_or_else(|| Failure::invalid(format!("shard {} is not in 0..{}", wanted.shard, shards.len())))?;
+            let shard = shards.get(wanted.shard as usize).ok_or_else(|| {
+                Failure::invalid(format!(
+                    "shard {} is not in 0..{}",
+                    wanted.shard,
+                    shards.len()
+                ))
+            })?;
             self.serving(shard).await?;
             self.reached(&shard.applied, wanted.lsn).await?;
             let segments = shard.view(wanted.version)?.of(view.partitions.as_deref());
@@ -228,7 +299,10 @@ impl QueryNodeService {
         // Most of the time all shards hide the same, nothing: read them as one.
         if parts.iter().all(|(gone, _)| *gone == parts[0].0) {
             let gone = parts.first().and_then(|(gone, _)| *gone);
-            return Ok(vec![(gone, parts.into_iter().flat_map(|(_, s)| s).collect())]);
+            return Ok(vec![(
+                gone,
+                parts.into_iter().flat_map(|(_, s)| s).collect(),
+            )]);
         }
         Ok(parts)
     }
@@ -239,12 +313,12 @@ fn hide(ttl_before: Option<Timestamp>, gone: Option<Timestamp>) -> Option<Timest
 }
 
 #[async_trait]
-impl QueryNode for Arc<QueryNodeService> {
+impl QueryNode for QueryNodeService {
     async fn load(&self, collection: CollectionId) -> Result<(), Failure> {
-        let meta = self.meta(collection)?;
+        let meta = self.0.meta(collection)?;
         let mut started = Vec::new();
         {
-            let mut collections = self.collections.write();
+            let mut collections = self.0.collections.write();
             if collections.contains_key(&collection) {
                 return Ok(());
             }
@@ -257,13 +331,13 @@ impl QueryNode for Arc<QueryNodeService> {
             collections.insert(collection, shards);
         }
         for shard in started {
-            self.shutdown.spawn(Arc::clone(self).serve(shard));
+            self.0.shutdown.spawn(Arc::clone(&self.0).serve(shard));
         }
         Ok(())
     }
 
     async fn release(&self, collection: CollectionId) -> Result<(), Failure> {
-        let shards = self.collections.write().remove(&collection);
+        let shards = self.0.collections.write().remove(&collection);
         for shard in shards.into_iter().flatten() {
             shard.released.cancel();
         }
@@ -271,15 +345,24 @@ impl QueryNode for Arc<QueryNodeService> {
     }
 
     async fn progress(&self, collection: CollectionId) -> Result<LoadProgress, Failure> {
-        let shards = self.shards(collection)?;
-        let mut progress = LoadProgress { loaded: 0, total: 0 };
+        let shards = self.0.shards(collection)?;
+        let mut progress = LoadProgress {
+            loaded: 0,
+            total: 0,
+        };
         for shard in &shards {
             let phase = shard.phase.borrow().clone();
             match phase {
                 Phase::Failed(failure) => return Err(failure),
                 // A shard counts as one more, so that a collection without segments has progress, too.
                 Phase::Loading => {
-                    let manifest = self.parts.manifests.current(shard.id).await.map_err(|e| e.to_failure())?;
+                    let manifest = self
+                        .0
+                        .parts
+                        .manifests
+                        .current(shard.id)
+                        .await
+                        .map_err(|e| e.to_failure())?;
                     progress.total += 1 + manifest.map_or(0, |m| m.segments.len());
                 }
                 Phase::Serving => {
@@ -294,10 +377,10 @@ impl QueryNode for Arc<QueryNodeService> {
     }
 
     async fn versions(&self, collection: CollectionId) -> Result<Vec<ManifestVersion>, Failure> {
-        let shards = self.shards(collection)?;
+        let shards = self.0.shards(collection)?;
         let mut versions = Vec::with_capacity(shards.len());
         for shard in &shards {
-            self.serving(shard).await?;
+            self.0.serving(shard).await?;
             versions.push(shard.newest().map_or(ManifestVersion(0), |v| v.version));
         }
         Ok(versions)
@@ -306,18 +389,23 @@ impl QueryNode for Arc<QueryNodeService> {
     async fn search(&self, search: NodeSearch) -> Result<HitLists, Failure> {
         let NodeSearch { view, spec } = search;
         let mut lists: Option<HitLists> = None;
-        for (gone, segments) in self.read(&view, spec.at).await? {
+        for (gone, segments) in self.0.read(&view, spec.at).await? {
             let spec = match gone {
                 None => Arc::clone(&spec),
-                Some(_) => Arc::new(SearchSpec { ttl_before: hide(spec.ttl_before, gone), ..SearchSpec::clone(&spec) }),
+                Some(_) => Arc::new(SearchSpec {
+                    ttl_before: hide(spec.ttl_before, gone),
+                    ..SearchSpec::clone(&spec)
+                }),
             };
-            let found = holdfast_scan::search(&self.parts.pool, segments, &spec).await?;
+            let found = holdfast_scan::search(&self.0.parts.pool, segments, &spec).await?;
             lists = Some(match lists {
                 None => found,
                 Some(before) => before
                     .into_iter()
                     .zip(found)
-                    .map(|(a, b)| holdfast_segment::merge_hits(vec![a, b], spec.top_k, spec.group_by.as_ref()))
+                    .map(|(a, b)| {
+                        holdfast_segment::merge_hits(vec![a, b], spec.top_k, spec.group_by.as_ref())
+                    })
                     .collect(),
             });
         }
@@ -326,53 +414,70 @@ impl QueryNode for Arc<QueryNodeService> {
 
     async fn query(&self, query: NodeQuery) -> Result<RowSet, Failure> {
         let NodeQuery { view, spec } = query;
-        let meta = self.meta(view.collection)?;
+        let meta = self.0.meta(view.collection)?;
         let mut parts = Vec::new();
-        for (gone, segments) in self.read(&view, spec.at).await? {
-            let spec = Arc::new(QuerySpec { ttl_before: hide(spec.ttl_before, gone), ..QuerySpec::clone(&spec) });
-            parts.push(holdfast_scan::query(&self.parts.pool, segments, &spec, &meta.schema).await?);
+        for (gone, segments) in self.0.read(&view, spec.at).await? {
+            let spec = Arc::new(QuerySpec {
+                ttl_before: hide(spec.ttl_before, gone),
+                ..QuerySpec::clone(&spec)
+            });
+            parts.push(
+                holdfast_scan::query(&self.0.parts.pool, segments, &spec, &meta.schema).await?,
+            );
         }
-        holdfast_segment::merge_rows(&parts, &spec, &meta.schema).map_err(|e| e.to_failure())
+        holdfast_segment::merge_rows(parts, spec.limit).map_err(|e| e.to_failure())
     }
 
     async fn count(&self, query: NodeQuery) -> Result<u64, Failure> {
         let NodeQuery { view, spec } = query;
         let mut rows = 0;
-        for (gone, segments) in self.read(&view, spec.at).await? {
-            let spec = Arc::new(QuerySpec { ttl_before: hide(spec.ttl_before, gone), ..QuerySpec::clone(&spec) });
-            rows += holdfast_scan::count(&self.parts.pool, segments, &spec).await?;
+        for (gone, segments) in self.0.read(&view, spec.at).await? {
+            let spec = Arc::new(QuerySpec {
+                ttl_before: hide(spec.ttl_before, gone),
+                ..QuerySpec::clone(&spec)
+            });
+            rows += holdfast_scan::count(&self.0.parts.pool, segments, &spec).await?;
         }
         Ok(rows)
     }
 
     async fn fetch(&self, fetch: NodeFetch) -> Result<RecordBatch, Failure> {
         let NodeFetch { view, rows, fields } = fetch;
-        let meta = self.meta(view.collection)?;
+        let meta = self.0.meta(view.collection)?;
         let mut segments = HashMap::new();
-        for shard in self.shards(view.collection)? {
+        for shard in self.0.shards(view.collection)? {
             segments.extend(shard.all_segments());
         }
-        holdfast_scan::fetch(&self.parts.pool, segments, rows, fields, Arc::clone(&meta.schema)).await
+        holdfast_scan::fetch(
+            &self.0.parts.pool,
+            segments,
+            rows,
+            fields,
+            Arc::clone(&meta.schema),
+        )
+        .await
     }
 
     async fn segments(&self, collection: CollectionId) -> Result<Vec<LoadedSegment>, Failure> {
-        let meta = self.meta(collection)?;
+        let meta = self.0.meta(collection)?;
         let mut loaded = Vec::new();
-        for shard in self.shards(collection)? {
+        for shard in self.0.shards(collection)? {
             let Some(view) = shard.newest() else { continue };
-            loaded.extend(view.segments.iter().map(|s| LoadedSegment {
-                id: s.entry.id,
-                partition: s.entry.partition,
-                shard: shard.id.index,
-                rows: s.entry.rows,
-                bytes: s.entry.bytes,
-                indexes: s
-                    .entry
-                    .indexes
-                    .iter()
-                    .filter_map(|i| meta.indexes.iter().find(|d| d.id == i.index))
-                    .map(|d| d.name.clone())
-                    .collect(),
+            loaded.extend(view.segments.iter().map(|s| {
+                LoadedSegment {
+                    id: s.entry.id,
+                    partition: s.entry.partition,
+                    shard: shard.id.index,
+                    rows: s.entry.rows,
+                    bytes: s.entry.bytes,
+                    indexes: s
+                        .entry
+                        .indexes
+                        .iter()
+                        .filter_map(|i| meta.indexes.iter().find(|d| d.id == i.index))
+                        .map(|d| d.name.clone())
+                        .collect(),
+                }
             }));
         }
         Ok(loaded)

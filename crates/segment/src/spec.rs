@@ -7,7 +7,7 @@ use bytes::Bytes;
 use holdfast_expr::{Access, PathStep, Predicate};
 use holdfast_index::{HnswParams, QueryVector, ScalarIndexKind, Within};
 use holdfast_types::{
-    FieldId, IndexId, Metric, Pk, PkList, RowIdx, SegmentId, Timestamp,
+    CollectionSchema, FieldId, IndexId, Metric, Pk, PkList, RowIdx, SegmentId, Timestamp, columns,
 };
 
 /// A nearest-neighbour search over one vector field.
@@ -126,6 +126,24 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// No row, with the columns that `spec` asks for.
+    ///
+    /// # Errors
+    /// A field that the schema does not have.
+    pub fn none(spec: &QuerySpec, schema: &CollectionSchema) -> Result<Self, crate::SegmentError> {
+        let primary = schema.primary();
+        let mut fields = vec![columns::arrow_field(primary), columns::timestamp_field()];
+        for id in spec.fields.iter().filter(|id| **id != primary.id) {
+            let field = schema
+                .field_by_id(*id)
+                .ok_or(crate::SegmentError::UnknownField(*id))?;
+            fields.push(columns::arrow_field(field));
+        }
+        Ok(Self {
+            batch: RecordBatch::new_empty(arrow_schema::Schema::new(fields).into()),
+        })
+    }
+
     /// Number of rows.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -141,14 +141,17 @@ impl Cache {
         let file = self.file(&info.blake3, serial);
         let (size, wanted) = (info.size, info.blake3);
         let opened = blocking("map", &info.path, move || {
-            let mapped = map_file(&file, size)?;
-            if !trusted && Digest::of(mapped.as_ref()) != wanted {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "the cached copy has another hash",
-                ));
-            }
-            Ok(mapped)
+            let mapped = map_file(&file, size).and_then(|mapped| {
+                if trusted || Digest::of(mapped.as_ref()) == wanted {
+                    return Ok(mapped);
+                }
+                let problem = "the cached copy has another hash";
+                Err(io::Error::new(io::ErrorKind::InvalidData, problem))
+            });
+            mapped.map_err(|unusable| match fs::remove_file(&file) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => e,
+                _ => unusable,
+            })
         })
         .await;
         match opened {
@@ -357,3 +360,6 @@ fn copy_name(name: &str) -> Option<(Digest, u64)> {
     let serial = serial.parse().ok()?;
     (format!("{digest}.{serial}") == name).then_some((digest, serial))
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,7 @@ pub fn plan(
 ) -> Plan {
     let suspect = suspects(objects, evidence);
     let mut plan = Plan::default();
-    let mut kept: HashSet<CollectionId> = HashSet::new();
+    let mut left: HashSet<CollectionId> = HashSet::new();
     let mut proofs = Vec::new();
     for Seen { path, age, size: _ } in objects {
         let name = path.name();
@@ -92,14 +92,14 @@ pub fn plan(
             plan.unproven += 1;
         }
         let needed = evidence.reachable.contains(path);
-        let may_go = (dropped || alive) && !suspected && !needed && *age > grace;
-        if !(may_go && plan.wait(path, condemned, now, grace)) {
-            kept.insert(collection);
+        if (dropped || alive) && !suspected && !needed && *age > grace {
+            plan.wait(path, condemned, now, grace);
         }
+        left.insert(collection);
     }
-    // The proof goes last: without it the rest could never go.
+    // The proof goes when a look finds nothing else: without it the rest could never go.
     for (path, age) in proofs {
-        if !kept.contains(&path.name().collection()) && age > grace {
+        if !left.contains(&path.name().collection()) && age > grace {
             plan.wait(path, condemned, now, grace);
         }
     }
@@ -109,22 +109,15 @@ pub fn plan(
 }
 
 impl Plan {
-    /// Condemns the object or, when it has waited long enough, deletes it: whether it goes now.
-    fn wait(
-        &mut self,
-        path: &ObjectPath,
-        condemned: &Condemned,
-        now: Duration,
-        grace: Duration,
-    ) -> bool {
-        let since = condemned.get(path).copied().unwrap_or(now);
-        let goes = condemned.contains_key(path) && now.saturating_sub(since) >= grace;
-        if goes {
-            self.delete.push(path.clone());
-        } else {
-            self.condemned.insert(path.clone(), since);
+    /// Condemns the object or, when it has waited long enough, deletes it.
+    fn wait(&mut self, path: &ObjectPath, condemned: &Condemned, now: Duration, grace: Duration) {
+        match condemned.get(path) {
+            Some(since) if now.saturating_sub(*since) >= grace => self.delete.push(path.clone()),
+            since => {
+                let since = since.copied().unwrap_or(now);
+                self.condemned.insert(path.clone(), since);
+            }
         }
-        goes
     }
 }
 

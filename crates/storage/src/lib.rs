@@ -14,6 +14,7 @@
 //! | [`delete_log`] | the deletes of a range of the log, as an object                            |
 //! | [`gc`]         | which objects nothing can reach, and the two-step way in which they go     |
 //! | [`error`]      | what went wrong with which object                                          |
+//! | `testing`      | a store that fails on demand (feature `testing`)                           |
 //!
 //! **Invariant:** an object is written once and never changed; only pointers move.
 //! **Invariant:** only [`gc`] deletes objects.
@@ -29,6 +30,8 @@ pub mod manifests;
 mod map;
 pub mod paths;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use cache::CacheOptions;
 pub use error::StorageError;

@@ -7,6 +7,8 @@ use holdfast_types::{
 use crate::{ObjectInfo, ObjectPath};
 
 mod check;
+#[cfg(test)]
+pub(crate) mod sample;
 
 /// One version of one shard: complete in itself, never changed once written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use holdfast_types::{CollectionId, Epoch, Lsn, ManifestVersion, ShardId, Timesta
 use parking_lot::Mutex;
 
 use crate::{
-    DeleteLogEntry, Manifest, ObjectInfo, Previous, SegmentEntry, StorageError, Store,
+    DeleteLogEntry, Manifest, ObjectInfo, ObjectPath, Previous, SegmentEntry, StorageError, Store,
     codec::{self, Pointer},
     paths,
 };
@@ -29,6 +29,9 @@ pub use watch::ManifestEvent;
 /// Tries of [`Manifests::update`] before it gives up. A try fails only when somebody else committed,
 /// so this many mean that something is wrong.
 const UPDATE_TRIES_MAX: u32 = 100;
+
+/// Most bytes of a manifest: some 200 000 segments.
+const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 
 /// Shards whose commits of this process take turns rather than race: by hash.
 const STRIPES: usize = 64;
@@ -311,9 +314,6 @@ impl Manifests {
                 source: unknown,
             });
         };
-        if newest == *ours {
-            return Ok(());
-        }
         if Some(newest.version) == base {
             return Err(CommitError::Unknown {
                 shard,
@@ -381,7 +381,7 @@ impl Manifests {
                 TxnOutcome::Done { .. } | TxnOutcome::Failed => {}
             }
         }
-        self.recent.lock().forget(collection);
+        self.recent.lock().forget_all(collection);
         Ok(())
     }
 
@@ -410,6 +410,11 @@ impl Manifests {
         Ok(found)
     }
 
+    /// A manifest that is about to be deleted is no longer to be had.
+    pub(crate) fn forget(&self, path: &ObjectPath) {
+        self.recent.lock().remove(path);
+    }
+
     async fn is_dropped(&self, collection: CollectionId) -> Result<bool, LoadError> {
         Ok(self.store.exists(&paths::dropped(collection)).await?)
     }
@@ -427,8 +432,12 @@ impl Manifests {
         if let Some(manifest) = self.recent.lock().get(&object.path) {
             return Ok(manifest);
         }
-        let bytes = self.store.read(object).await?;
         let path = &object.path;
+        if object.size > MANIFEST_BYTES_MAX {
+            let problem = format!("no manifest has {} bytes", object.size);
+            return Err(StorageError::damaged(path, problem).into());
+        }
+        let bytes = self.store.read(object).await?;
         let manifest = codec::decode_manifest(&bytes)
             .map_err(|problem| StorageError::damaged(path, problem))?;
         let named = path.name();

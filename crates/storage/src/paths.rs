@@ -418,7 +418,8 @@ mod tests {
             prop_assert_eq!(ObjectPath::parse(path.as_str()), Ok(path.clone()));
             prop_assert_eq!(path.name(), name);
             // The underlying store must not see another path than we do.
-            prop_assert_eq!(object_store::path::Path::parse(path.as_str()).unwrap().as_ref(), path.as_str());
+            let theirs = object_store::path::Path::parse(path.as_str()).unwrap();
+            prop_assert_eq!(theirs.as_ref(), path.as_str());
         }
 
         #[test]

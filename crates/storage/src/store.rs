@@ -168,12 +168,7 @@ impl Store {
                 max: MAX_OBJECT_BYTES,
             });
         }
-        let blake3 = if bytes.len() > HASH_INLINE_BYTES {
-            let bytes = bytes.clone();
-            blocking("hash", path, move || Ok(Digest::of(&bytes))).await?
-        } else {
-            Digest::of(&bytes)
-        };
+        let blake3 = hash(path, &bytes).await?;
         let info = ObjectInfo {
             path: path.clone(),
             size,
@@ -264,32 +259,32 @@ impl Store {
     /// # Errors
     /// The object is missing, damaged or out of reach.
     pub async fn read(&self, info: &ObjectInfo) -> Result<Bytes, StorageError> {
-        let mut out = Vec::new();
-        let mut chunks = self.chunks(info).await?;
-        while let Some(chunk) = chunks.try_next().await? {
-            // No more than `info.size` bytes ever come, so this is bounded by what the caller asked for.
-            out.extend_from_slice(&chunk);
-        }
-        Ok(out.into())
+        let getting = |e| StorageError::of_store("get", &info.path, e);
+        let found = self.objects.get(&location(&info.path)).await;
+        let found = found.map_err(getting)?;
+        check_size(info, found.meta.size)?;
+        let bytes = found.bytes().await.map_err(getting)?;
+        check_size(info, bytes.len() as u64)?;
+        let hash = hash(&info.path, &bytes).await?;
+        check_hash(info, hash).map(|()| bytes)
     }
 
-    /// Reads the whole object and checks size and hash. Uses one chunk of memory at a time, and not the
-    /// cache: it is the stored bytes that are in question.
+    /// Reads the whole object and checks size and hash. Uses little memory, and not the cache: it is the
+    /// stored bytes that are in question.
     ///
     /// # Errors
     /// The object is missing, damaged or out of reach.
     pub async fn verify(&self, info: &ObjectInfo) -> Result<(), StorageError> {
-        self.chunks(info)
-            .await?
-            .try_for_each(|_| async { Ok(()) })
-            .await
-    }
-
-    async fn chunks<'a>(
-        &self,
-        info: &'a ObjectInfo,
-    ) -> Result<futures::stream::BoxStream<'a, Result<Bytes, StorageError>>, StorageError> {
-        Ok(verified(self.objects.as_ref(), info).await?.boxed())
+        match &self.backing {
+            Backing::Local { .. } => {
+                let bytes = self.map(info).await?;
+                check_hash(info, hash(&info.path, &bytes).await?)
+            }
+            Backing::Remote { .. } => {
+                let chunks = verified(self.objects.as_ref(), info).await?;
+                chunks.try_for_each(|_| async { Ok(()) }).await
+            }
+        }
     }
 
     /// Whether there is an object of this name.
@@ -392,12 +387,7 @@ pub(crate) async fn verified<'a>(
         .get(&location(&info.path))
         .await
         .map_err(|e| StorageError::of_store("get", &info.path, e))?;
-    if found.meta.size != info.size {
-        return Err(StorageError::damaged(
-            &info.path,
-            format!("it has {} bytes, not {}", found.meta.size, info.size),
-        ));
-    }
+    check_size(info, found.meta.size)?;
     let state = (found.into_stream(), blake3::Hasher::new(), 0u64);
     Ok(futures::stream::try_unfold(
         state,
@@ -408,26 +398,42 @@ pub(crate) async fn verified<'a>(
                     hasher.update(&chunk);
                     seen += chunk.len() as u64;
                     if seen > info.size {
-                        let problem = format!("more than {} bytes came", info.size);
-                        return Err(StorageError::damaged(&info.path, problem));
+                        check_size(info, seen)?;
                     }
                     Ok(Some((chunk, (chunks, hasher, seen))))
                 }
-                None if seen != info.size => Err(StorageError::damaged(
-                    &info.path,
-                    format!("it ends at byte {seen}, not {}", info.size),
-                )),
                 None => {
-                    let hash = Digest(*hasher.finalize().as_bytes());
-                    if hash == info.blake3 {
-                        return Ok(None);
-                    }
-                    let problem = format!("its BLAKE3 is {hash}, not {}", info.blake3);
-                    Err(StorageError::damaged(&info.path, problem))
+                    check_size(info, seen)?;
+                    check_hash(info, Digest(*hasher.finalize().as_bytes()))?;
+                    Ok(None)
                 }
             }
         },
     ))
+}
+
+fn check_size(info: &ObjectInfo, found: u64) -> Result<(), StorageError> {
+    if found == info.size {
+        return Ok(());
+    }
+    let problem = format!("it has {found} bytes, not {}", info.size);
+    Err(StorageError::damaged(&info.path, problem))
+}
+
+fn check_hash(info: &ObjectInfo, found: Digest) -> Result<(), StorageError> {
+    if found == info.blake3 {
+        return Ok(());
+    }
+    let problem = format!("its BLAKE3 is {found}, not {}", info.blake3);
+    Err(StorageError::damaged(&info.path, problem))
+}
+
+async fn hash(path: &ObjectPath, bytes: &Bytes) -> Result<Digest, StorageError> {
+    if bytes.len() <= HASH_INLINE_BYTES {
+        return Ok(Digest::of(bytes));
+    }
+    let bytes = bytes.clone();
+    blocking("hash", path, move || Ok(Digest::of(&bytes))).await
 }
 
 /// Maps a file of known size.
@@ -453,3 +459,6 @@ pub(crate) async fn blocking<T: Send + 'static>(
         _ => StorageError::of_io(operation, path, e),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,9 +9,11 @@ use std::{sync::Arc, time::Duration};
 
 use holdfast_node_api::stream_node::Flushed;
 use holdfast_runtime::{MemoryKind, Shutdown};
-use holdfast_segment::{Keys, SegmentFiles};
+use holdfast_scan::Cancel;
+use holdfast_segment::{KeySet, SegmentFiles};
 use holdfast_storage::{
-    DeleteLogEntry, FileEntry, FileRole, Manifest, Manifests, NextManifest, ObjectInfo, SegmentEntry, Store,
+    DeleteLogEntry, FileEntry, FileRole, Manifest, Manifests, NextManifest, ObjectInfo,
+    SegmentEntry, Store,
     delete_log::{self, Covered, DeleteLog},
     paths,
 };
@@ -44,31 +46,52 @@ impl Flusher {
     pub(crate) async fn flush(&self, shard: &Shard) -> Result<Flushed, Failure> {
         let _one_at_a_time = shard.flushing.lock().await;
         let Some(cut) = shard.cut() else {
-            return Ok(Flushed { segments: Vec::new(), ts: self.channel.applied().ts });
+            return Ok(Flushed {
+                segments: Vec::new(),
+                ts: self.channel.applied().ts,
+            });
         };
         let started = self.channel.clock.monotonic();
-        let before = self.manifests.current(shard.id).await.map_err(|e| e.to_failure())?;
+        let before = self
+            .manifests
+            .current(shard.id)
+            .await
+            .map_err(|e| e.to_failure())?;
         let mut entries = Vec::with_capacity(cut.segments.len());
         for segment in &cut.segments {
             if let Some(entry) = self.store_segment(shard.id, segment, &cut).await? {
                 entries.push(entry);
             }
         }
-        let log = self.store_deletes(shard.id, before.as_deref(), &cut).await?;
+        let log = self
+            .store_deletes(shard.id, before.as_deref(), &cut)
+            .await?;
         let created = Timestamp::from_unix_ms(self.channel.clock.unix_ms());
         let manifest = self
             .manifests
             .update(shard.id, |current| {
-                Ok::<_, Failure>(Some(next_manifest(current, self.channel.epoch, created, &cut, &entries, log.as_ref())))
+                Ok::<_, Failure>(Some(next_manifest(
+                    current,
+                    self.channel.epoch,
+                    created,
+                    &cut,
+                    &entries,
+                    log.as_ref(),
+                )))
             })
             .await?;
         let version = manifest.map_or(ManifestVersion(0), |m| m.version);
         shard.committed(&cut, version, &*self.channel.clock);
-        let (rows, bytes) = entries.iter().fold((0, 0), |(r, b), e| (r + e.rows, b + e.bytes));
+        let (rows, bytes) = entries
+            .iter()
+            .fold((0, 0), |(r, b), e| (r + e.rows, b + e.bytes));
         let took = self.channel.clock.monotonic().saturating_sub(started);
         metrics::flush_done(rows, bytes, took.as_secs_f64());
         tracing::info!(shard = %shard.id, version = %version, covers = %cut.lsn, segments = entries.len(), rows, bytes, ?took, "flushed");
-        Ok(Flushed { segments: entries.iter().map(|e| e.id).collect(), ts: cut.ts })
+        Ok(Flushed {
+            segments: entries.iter().map(|e| e.id).collect(),
+            ts: cut.ts,
+        })
     }
 
     async fn store_segment(
@@ -90,7 +113,7 @@ impl Flusher {
         let SegmentFiles { files, stats } = self
             .channel
             .pool
-            .run(move || sealing.rows.seal())
+            .run(move || sealing.rows.seal(&Cancel::new()))
             .await
             .map_err(|e| e.to_failure())?
             .map_err(|e| e.to_failure())?;
@@ -99,7 +122,12 @@ impl Flusher {
         for file in files {
             let role = holdfast_scan::stored_role(file.role);
             let object = self
-                .put(|attempt| paths::segment_file(shard, segment.id, self.channel.epoch, attempt, role), file.bytes)
+                .put(
+                    |attempt| {
+                        paths::segment_file(shard, segment.id, self.channel.epoch, attempt, role)
+                    },
+                    file.bytes,
+                )
                 .await?;
             stored.push(FileEntry { role, object });
         }
@@ -130,14 +158,23 @@ impl Flusher {
         before: Option<&Manifest>,
         cut: &Cut,
     ) -> Result<Option<DeleteLogEntry>, Failure> {
-        let Some(before) = before.filter(|m| !m.segments.is_empty()) else { return Ok(None) };
+        let Some(before) = before.filter(|m| !m.segments.is_empty()) else {
+            return Ok(None);
+        };
         let mut keys = Vec::with_capacity(before.segments.len());
         for segment in &before.segments {
             let Some(file) = segment.files.iter().find(|f| f.role == FileRole::Keys) else {
-                return Err(Failure::internal(format!("segment {} has no key file", segment.id)));
+                return Err(Failure::internal(format!(
+                    "segment {} has no key file",
+                    segment.id
+                )));
             };
-            let bytes = self.store.map(&file.object).await.map_err(|e| e.to_failure())?;
-            keys.push(Keys::open(file.object.path.as_str(), bytes).map_err(|e| e.to_failure())?);
+            let bytes = self
+                .store
+                .map(&file.object)
+                .await
+                .map_err(|e| e.to_failure())?;
+            keys.push(KeySet::open(file.object.path.as_str(), &bytes).map_err(|e| e.to_failure())?);
         }
         let deletes = cut.deletes.clone();
         let segments = cut.segments.clone();
@@ -146,7 +183,7 @@ impl Flusher {
             .pool
             .run(move || deletes_that_reach(&keys, &deletes, &segments))
             .await
-            .map_err(|e| e.to_failure())?;
+            .map_err(|e| e.to_failure())??;
         let covered = Covered {
             shard,
             first: cut.covered.next(),
@@ -154,7 +191,9 @@ impl Flusher {
             epoch: self.channel.epoch,
             attempt: self.channel.next_attempt(),
         };
-        delete_log::write(&self.store, covered, &log).await.map_err(|e| e.to_failure())
+        delete_log::write(&self.store, covered, &log)
+            .await
+            .map_err(|e| e.to_failure())
     }
 
     /// Puts an object under a name that was never used: an attempt that failed half-way uses its name up.
@@ -165,11 +204,18 @@ impl Flusher {
     ) -> Result<ObjectInfo, Failure> {
         // The attempt is drawn, not counted: an earlier process may have used up the first ones.
         let attempt = self.channel.next_attempt();
-        self.store.put(&name(attempt), bytes).await.map_err(|e| e.to_failure())
+        self.store
+            .put(&name(attempt), bytes)
+            .await
+            .map_err(|e| e.to_failure())
     }
 
     /// Flushes shards as they are named, and looks after everything that happens by itself, until shutdown.
-    pub(crate) async fn run(self: Arc<Self>, mut named: mpsc::UnboundedReceiver<ShardId>, shutdown: Shutdown) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        mut named: mpsc::UnboundedReceiver<ShardId>,
+        shutdown: Shutdown,
+    ) {
         let mut tick = tokio::time::interval(MAINTENANCE_PERIOD);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut pause = RETRY_MIN;
@@ -184,7 +230,9 @@ impl Flusher {
                 continue;
             }
             for id in due {
-                let Some(shard) = self.channel.shard(id) else { continue };
+                let Some(shard) = self.channel.shard(id) else {
+                    continue;
+                };
                 match self.flush(&shard).await {
                     Ok(_) => pause = RETRY_MIN,
                     Err(failure) => {
@@ -202,19 +250,32 @@ impl Flusher {
     fn due(&self) -> Vec<ShardId> {
         let channel = &self.channel;
         let shards: Vec<Arc<Shard>> = channel.shards.read().values().cloned().collect();
-        let log = channel.log_bytes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let log = channel
+            .log_bytes
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut due: Vec<ShardId> = shards
             .iter()
             .filter(|s| {
                 s.growing_bytes() >= channel.options.segment_bytes_max
-                    || s.first_unflushed().is_some_and(|lsn| log.since(lsn) >= channel.options.replay_bytes_max)
+                    || s.first_unflushed()
+                        .is_some_and(|lsn| log.since(lsn) >= channel.options.replay_bytes_max)
             })
             .map(|s| s.id)
             .collect();
         drop(log);
-        let (used, limit) = (channel.budget.used(MemoryKind::Growing), channel.budget.limit(MemoryKind::Growing));
+        let (used, limit) = (
+            channel.budget.used(MemoryKind::Growing),
+            channel.budget.limit(MemoryKind::Growing),
+        );
         if due.is_empty() && used > limit / 10 * 7 {
-            due.extend(shards.iter().filter(|s| s.growing_bytes() > 0).max_by_key(|s| s.growing_bytes()).map(|s| s.id));
+            due.extend(
+                shards
+                    .iter()
+                    .filter(|s| s.growing_bytes() > 0)
+                    .max_by_key(|s| s.growing_bytes())
+                    .map(|s| s.id),
+            );
         }
         due
     }
@@ -223,15 +284,26 @@ impl Flusher {
         let channel = &self.channel;
         let (now, linger) = (channel.clock.monotonic(), channel.options.linger);
         // When memory is short, what lingers only for the sake of older reads goes first.
-        let (used, limit) = (channel.budget.used(MemoryKind::Growing), channel.budget.limit(MemoryKind::Growing));
-        let linger = if used > limit / 2 { linger.min(Duration::from_secs(1)) } else { linger };
+        let (used, limit) = (
+            channel.budget.used(MemoryKind::Growing),
+            channel.budget.limit(MemoryKind::Growing),
+        );
+        let linger = if used > limit / 2 {
+            linger.min(Duration::from_secs(1))
+        } else {
+            linger
+        };
         let applied = channel.applied().lsn;
         let mut upto = applied;
         for shard in channel.shards.read().values() {
             shard.drop_lingering(now, linger);
             upto = upto.min(shard.trimmable(applied, now, linger));
         }
-        channel.log_bytes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).forget_before(upto);
+        channel
+            .log_bytes
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .forget_before(upto);
         if upto > Lsn(0) {
             if let Err(error) = self.wal.trim(channel.id, upto).await {
                 tracing::warn!(channel = %channel.id, upto = %upto, error = %error.to_failure(), "the log could not be trimmed");
@@ -242,13 +314,13 @@ impl Flusher {
 
 /// The deletes that may reach a row of the segments whose keys are given, in stamp order.
 fn deletes_that_reach(
-    keys: &[Keys],
+    keys: &[KeySet],
     deletes: &[crate::shard::DeletedKeys],
     segments: &[Arc<MemorySegment>],
-) -> DeleteLog {
+) -> Result<DeleteLog, Failure> {
     let mut found: Vec<(Pk, Timestamp)> = Vec::new();
     let mut add = |key: Pk, ts: Timestamp| {
-        if keys.iter().any(|k| k.may_contain(&key)) {
+        if keys.iter().any(|k| k.contains(&key)) {
             found.push((key, ts));
         }
     };
@@ -258,7 +330,7 @@ fn deletes_that_reach(
         }
     }
     for segment in segments {
-        for (list, stamps) in segment.rows.keys_and_stamps() {
+        for (list, stamps) in segment.rows.keys_and_stamps().map_err(|e| e.to_failure())? {
             for (key, ts) in list.iter().zip(stamps) {
                 add(key, ts);
             }
@@ -266,7 +338,10 @@ fn deletes_that_reach(
     }
     found.sort_by_key(|(_, ts)| *ts);
     let stamps = found.iter().map(|(_, ts)| *ts).collect();
-    DeleteLog::new(found.into_iter().map(|(key, _)| key).collect(), stamps)
+    Ok(DeleteLog::new(
+        found.into_iter().map(|(key, _)| key).collect(),
+        stamps,
+    ))
 }
 
 /// The manifest after a flush. Segments that a truncation emptied go, whoever committed them.

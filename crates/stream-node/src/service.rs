@@ -7,13 +7,18 @@ use async_trait::async_trait;
 use holdfast_meta::{Catalog, CollectionMeta, MetaStore};
 use holdfast_node_api::{
     StreamNode,
-    read::{Guarantee, HitLists, NodeFetch, NodeQuery, NodeSearch, ReadPoint, ReadView, RowSet, ShardPoint},
+    read::{
+        Guarantee, HitLists, NodeFetch, NodeQuery, NodeSearch, ReadPoint, ReadView, RowSet,
+        ShardPoint,
+    },
     stream_node::{Flushed, FreshSegment},
     write::{WriteAck, WriteRequest},
 };
 use holdfast_runtime::{Clock, CpuPool, MemoryBudget, Shutdown};
 use holdfast_storage::{Manifests, Store};
-use holdfast_types::{ChannelId, Code, Coded, CollectionId, Failure, PartitionId, SegmentId, ShardId, Timestamp};
+use holdfast_types::{
+    ChannelId, Code, Coded, CollectionId, Failure, PartitionId, SegmentId, ShardId, Timestamp,
+};
 use holdfast_wal::Wal;
 use tokio::sync::mpsc;
 
@@ -88,7 +93,15 @@ impl StreamNodeService {
             });
             let (full, named) = mpsc::unbounded_channel();
             shutdown.spawn(Arc::clone(&flusher).run(named, shutdown.child()));
-            open.insert(id, Open { channel, flusher, full, segment_bytes_max: options.segment_bytes_max });
+            open.insert(
+                id,
+                Open {
+                    channel,
+                    flusher,
+                    full,
+                    segment_bytes_max: options.segment_bytes_max,
+                },
+            );
         }
         Ok(Self {
             channels: open,
@@ -109,20 +122,26 @@ impl StreamNodeService {
     }
 
     fn meta(&self, collection: CollectionId) -> Result<Arc<CollectionMeta>, Failure> {
-        self.catalog.snapshot().collection(collection).cloned().ok_or_else(|| collection_not_found(collection))
+        self.catalog
+            .snapshot()
+            .collection(collection)
+            .cloned()
+            .ok_or_else(|| collection_not_found(collection))
     }
 
     fn open_channel(&self, id: ChannelId) -> Result<&Open, Failure> {
-        self.channels
-            .get(&id)
-            .ok_or_else(|| Failure::new(Code::NotLeader, format!("channel {id} is not owned by this node")))
+        self.channels.get(&id).ok_or_else(|| {
+            Failure::new(
+                Code::NotLeader,
+                format!("channel {id} is not owned by this node"),
+            )
+        })
     }
 
     fn channel_of(&self, meta: &CollectionMeta, shard: u32) -> Result<&Open, Failure> {
-        let id = meta
-            .shards
-            .get(shard as usize)
-            .ok_or_else(|| Failure::invalid(format!("shard {shard} is not in 0..{}", meta.shards.len())))?;
+        let id = meta.shards.get(shard as usize).ok_or_else(|| {
+            Failure::invalid(format!("shard {shard} is not in 0..{}", meta.shards.len()))
+        })?;
         self.open_channel(*id)
     }
 
@@ -140,20 +159,34 @@ impl StreamNodeService {
         let mut segments = Vec::new();
         for at in view.shards.iter() {
             let open = self.channel_of(&meta, at.shard)?;
-            let id = ShardId { collection: view.collection, index: at.shard };
-            let Some(shard) = open.channel.shard(id) else { continue };
+            let id = ShardId {
+                collection: view.collection,
+                index: at.shard,
+            };
+            let Some(shard) = open.channel.shard(id) else {
+                continue;
+            };
             if at.version > shard.versions().1 {
                 // Somebody else's commit, or our own that is not noted yet: which of our segments are in it?
-                let manifest = self.manifests.load(id, at.version).await.map_err(|e| e.to_failure())?;
+                let manifest = self
+                    .manifests
+                    .load(id, at.version)
+                    .await
+                    .map_err(|e| e.to_failure())?;
                 let named: Vec<SegmentId> = manifest.segments.iter().map(|s| s.id).collect();
                 shard.observe(at.version, &named, &*self.clock);
             }
-            let found = shard.read(at.version, view.partitions.as_deref()).map_err(|e| {
-                Failure::new(
-                    Code::Conflict,
-                    format!("shard {id}: version {} is older than {}, the oldest that can be read", at.version, e.oldest),
-                )
-            })?;
+            let found = shard
+                .read(at.version, view.partitions.as_deref())
+                .map_err(|e| {
+                    Failure::new(
+                        Code::Conflict,
+                        format!(
+                            "shard {id}: version {} is older than {}, the oldest that can be read",
+                            at.version, e.oldest
+                        ),
+                    )
+                })?;
             segments.extend(found);
         }
         Ok(segments)
@@ -171,21 +204,37 @@ impl StreamNode for StreamNodeService {
         let mut shards: Vec<u32> = request.parts.iter().map(|p| p.shard).collect();
         shards.sort_unstable();
         shards.dedup();
-        if shards.iter().any(|&s| meta.shards.get(s as usize) != Some(&open.channel.id)) {
-            return Err(Failure::invalid("the parts of one write lie on several channels"));
+        if shards
+            .iter()
+            .any(|&s| meta.shards.get(s as usize) != Some(&open.channel.id))
+        {
+            return Err(Failure::invalid(
+                "the parts of one write lie on several channels",
+            ));
         }
         let ack = open.channel.write(request).await?;
         for index in shards {
-            let id = ShardId { collection: meta.id, index };
-            if open.channel.shard(id).is_some_and(|s| s.growing_bytes() >= open.segment_bytes_max) {
-                // The flusher is gone only at shutdown.
-                drop(open.full.send(id));
+            let id = ShardId {
+                collection: meta.id,
+                index,
+            };
+            if open
+                .channel
+                .shard(id)
+                .is_some_and(|s| s.growing_bytes() >= open.segment_bytes_max)
+            {
+                // The flusher is gone only at shutdown, when there is nothing to flush for.
+                open.full.send(id).unwrap_or_default();
             }
         }
         Ok(ack)
     }
 
-    async fn read_point(&self, collection: CollectionId, guarantee: Guarantee) -> Result<ReadPoint, Failure> {
+    async fn read_point(
+        &self,
+        collection: CollectionId,
+        guarantee: Guarantee,
+    ) -> Result<ReadPoint, Failure> {
         let meta = self.meta(collection)?;
         let channels = self.channels_of(&meta)?;
         let mut ts = Timestamp::ZERO;
@@ -203,10 +252,18 @@ impl StreamNode for StreamNodeService {
         for (shard, id) in (0u32..).zip(&meta.shards) {
             let channel = &self.open_channel(*id)?.channel;
             let (oldest, newest) = channel
-                .shard(ShardId { collection, index: shard })
+                .shard(ShardId {
+                    collection,
+                    index: shard,
+                })
                 .map(|s| s.versions())
                 .unwrap_or_default();
-            shards.push(ShardPoint { shard, lsn: channel.applied().lsn, oldest, newest });
+            shards.push(ShardPoint {
+                shard,
+                lsn: channel.applied().lsn,
+                oldest,
+                newest,
+            });
         }
         Ok(ReadPoint { ts, shards })
     }
@@ -233,7 +290,10 @@ impl StreamNode for StreamNodeService {
         let mut segments: HashMap<SegmentId, Arc<MemorySegment>> = HashMap::new();
         for at in view.shards.iter() {
             let open = self.channel_of(&meta, at.shard)?;
-            let id = ShardId { collection: meta.id, index: at.shard };
+            let id = ShardId {
+                collection: meta.id,
+                index: at.shard,
+            };
             if let Some(shard) = open.channel.shard(id) {
                 segments.extend(shard.all().into_iter().map(|(s, _)| (s.id, s)));
             }
@@ -243,12 +303,18 @@ impl StreamNode for StreamNodeService {
 
     async fn flush(&self, collection: CollectionId) -> Result<Flushed, Failure> {
         let meta = self.meta(collection)?;
-        let mut flushed = Flushed { segments: Vec::new(), ts: Timestamp::MAX };
+        let mut flushed = Flushed {
+            segments: Vec::new(),
+            ts: Timestamp::MAX,
+        };
         for (index, id) in (0u32..).zip(&meta.shards) {
             let open = self.open_channel(*id)?;
             let done = match open.channel.shard(ShardId { collection, index }) {
                 Some(shard) => open.flusher.flush(&shard).await?,
-                None => Flushed { segments: Vec::new(), ts: open.channel.applied().ts },
+                None => Flushed {
+                    segments: Vec::new(),
+                    ts: open.channel.applied().ts,
+                },
             };
             flushed.segments.extend(done.segments);
             flushed.ts = flushed.ts.min(done.ts);
@@ -270,7 +336,11 @@ impl StreamNode for StreamNodeService {
         Ok(ts)
     }
 
-    async fn drop_partition(&self, collection: CollectionId, partition: PartitionId) -> Result<(), Failure> {
+    async fn drop_partition(
+        &self,
+        collection: CollectionId,
+        partition: PartitionId,
+    ) -> Result<(), Failure> {
         let meta = self.meta(collection)?;
         for (index, id) in (0u32..).zip(&meta.shards) {
             let open = self.open_channel(*id)?;
@@ -279,7 +349,14 @@ impl StreamNode for StreamNodeService {
                 let _no_flush_meanwhile = shard.flushing.lock().await;
                 shard.drop_partition(partition);
             }
-            let Some(current) = self.manifests.current(id).await.map_err(|e| e.to_failure())? else { continue };
+            let Some(current) = self
+                .manifests
+                .current(id)
+                .await
+                .map_err(|e| e.to_failure())?
+            else {
+                continue;
+            };
             if current.segments.iter().any(|s| s.partition == partition) {
                 let created = Timestamp::from_unix_ms(self.clock.unix_ms());
                 self.manifests
@@ -298,7 +375,10 @@ impl StreamNode for StreamNodeService {
 
     async fn drop_collection(&self, collection: CollectionId) -> Result<(), Failure> {
         for open in self.channels.values() {
-            open.channel.shards.write().retain(|id, _| id.collection != collection);
+            open.channel
+                .shards
+                .write()
+                .retain(|id, _| id.collection != collection);
         }
         Ok(())
     }
@@ -307,17 +387,28 @@ impl StreamNode for StreamNodeService {
         let meta = self.meta(collection)?;
         let mut fresh = Vec::new();
         for (index, id) in (0u32..).zip(&meta.shards) {
-            let Some(shard) = self.open_channel(*id)?.channel.shard(ShardId { collection, index }) else { continue };
-            fresh.extend(shard.all().into_iter().filter(|(_, l)| *l != Lifecycle::Flushed).map(|(s, lifecycle)| {
-                FreshSegment {
-                    id: s.id,
-                    partition: s.partition,
-                    shard: index,
-                    rows: s.rows.len() as u64,
-                    bytes: s.bytes(),
-                    growing: lifecycle == Lifecycle::Growing,
-                }
-            }));
+            let Some(shard) = self
+                .open_channel(*id)?
+                .channel
+                .shard(ShardId { collection, index })
+            else {
+                continue;
+            };
+            fresh.extend(
+                shard
+                    .all()
+                    .into_iter()
+                    .filter(|(_, l)| *l != Lifecycle::Flushed)
+                    .map(|(s, lifecycle)| FreshSegment {
+                        id: s.id,
+                        partition: s.partition,
+                        shard: index,
+                        rows: s.rows.len() as u64,
+                        bytes: s.bytes(),
+                        growing: lifecycle == Lifecycle::Growing,
+                        oldest: s.rows.ts_range().map(|(oldest, _)| oldest),
+                    }),
+            );
         }
         Ok(fresh)
     }

@@ -15,7 +15,8 @@ use holdfast_runtime::{Clock, Reservation};
 use holdfast_scan::{Cancel, Readable};
 use holdfast_segment::{GrowingSegment, Hit, QuerySpec, Rows, SearchSpec};
 use holdfast_types::{
-    Coded, CollectionSchema, Failure, FieldId, Lsn, ManifestVersion, PartitionId, PkList, RowIdx, SegmentId, ShardId, Timestamp,
+    Coded, CollectionSchema, Failure, FieldId, Lsn, ManifestVersion, PartitionId, PkList, RowIdx,
+    SegmentId, ShardId, Timestamp,
 };
 use parking_lot::{Mutex, RwLock};
 
@@ -40,7 +41,7 @@ impl MemorySegment {
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> u64 {
-        self.rows.bytes()
+        self.rows.bytes() as u64
     }
 }
 
@@ -125,7 +126,12 @@ pub(crate) struct TooOld {
 
 impl Shard {
     /// A shard without fresh rows, whose manifest covers the log up to `covers`.
-    pub(crate) fn new(id: ShardId, version: ManifestVersion, covers: Lsn, covers_ts: Timestamp) -> Self {
+    pub(crate) fn new(
+        id: ShardId,
+        version: ManifestVersion,
+        covers: Lsn,
+        covers_ts: Timestamp,
+    ) -> Self {
         Self {
             id,
             state: RwLock::new(State {
@@ -154,11 +160,19 @@ impl Shard {
     /// Whether the next rows of a partition need a new segment: there is none, or the schema changed.
     pub(crate) fn needs_segment(&self, partition: PartitionId, schema: &CollectionSchema) -> bool {
         let state = self.state.read();
-        state.growing.get(&partition).is_none_or(|s| s.schema_version != schema.version)
+        state
+            .growing
+            .get(&partition)
+            .is_none_or(|s| s.schema_version != schema.version)
     }
 
     /// Starts a segment. The one it replaces, if any, takes no more rows and waits for the next flush.
-    pub(crate) fn start_segment(&self, id: SegmentId, partition: PartitionId, schema: &Arc<CollectionSchema>) {
+    pub(crate) fn start_segment(
+        &self,
+        id: SegmentId,
+        partition: PartitionId,
+        schema: &Arc<CollectionSchema>,
+    ) {
         let segment = Arc::new(MemorySegment {
             id,
             partition,
@@ -168,7 +182,10 @@ impl Shard {
         });
         let mut state = self.state.write();
         if let Some(old) = state.growing.insert(partition, segment) {
-            state.frozen.push(Frozen { segment: old, flushed_in: None });
+            state.frozen.push(Frozen {
+                segment: old,
+                flushed_in: None,
+            });
         }
     }
 
@@ -177,7 +194,15 @@ impl Shard {
     /// Row keys supersede older rows of the same keys everywhere in the shard: the newest wins. The caller
     /// applies records in log order and has made the segment.
     pub(crate) fn apply(&self, change: Change<'_>) -> Result<(), Failure> {
-        let Change { lsn, ts, partition, rows, row_keys, deletes, reservation } = change;
+        let Change {
+            lsn,
+            ts,
+            partition,
+            rows,
+            row_keys,
+            deletes,
+            reservation,
+        } = change;
         let mut state = self.state.write();
         let everywhere = |keys: &PkList, state: &State| {
             let growing = state.growing.values();
@@ -188,14 +213,24 @@ impl Shard {
         };
         if let Some(keys) = deletes {
             everywhere(keys, &state);
-            state.deletes.push(DeletedKeys { lsn, ts, keys: keys.clone() });
+            state.deletes.push(DeletedKeys {
+                lsn,
+                ts,
+                keys: keys.clone(),
+            });
         }
         if let Some(batch) = rows {
             if let Some(keys) = row_keys {
                 everywhere(keys, &state);
             }
-            let segment = state.growing.get(&partition).expect("the caller started the segment");
-            segment.rows.append(batch, ts, lsn).map_err(|e| e.to_failure())?;
+            let segment = state
+                .growing
+                .get(&partition)
+                .expect("the caller started the segment");
+            segment
+                .rows
+                .append(batch, ts, lsn)
+                .map_err(|e| e.to_failure())?;
             if let Some(reservation) = reservation {
                 segment.account(reservation);
             }
@@ -241,7 +276,9 @@ impl Shard {
     /// older manifest still finds it.
     pub(crate) fn trimmable(&self, applied: Lsn, now: Duration, linger: Duration) -> Lsn {
         let mut state = self.state.write();
-        let free = state.first_unflushed.map_or(applied, |first| Lsn(first.0 - 1));
+        let free = state
+            .first_unflushed
+            .map_or(applied, |first| Lsn(first.0 - 1));
         if now.saturating_sub(state.committed_at) >= linger {
             state.kept_until_trim = free;
         }
@@ -262,7 +299,9 @@ impl Shard {
     ) -> Result<Vec<Arc<MemorySegment>>, TooOld> {
         let state = self.state.read();
         if version < state.oldest {
-            return Err(TooOld { oldest: state.oldest });
+            return Err(TooOld {
+                oldest: state.oldest,
+            });
         }
         let frozen = state
             .frozen
@@ -279,9 +318,16 @@ impl Shard {
     /// Every segment in memory, whatever reads see it.
     pub(crate) fn all(&self) -> Vec<(Arc<MemorySegment>, Lifecycle)> {
         let state = self.state.read();
-        let growing = state.growing.values().map(|s| (Arc::clone(s), Lifecycle::Growing));
+        let growing = state
+            .growing
+            .values()
+            .map(|s| (Arc::clone(s), Lifecycle::Growing));
         let frozen = state.frozen.iter().map(|f| {
-            let lifecycle = if f.flushed_in.is_some() { Lifecycle::Flushed } else { Lifecycle::Sealed };
+            let lifecycle = if f.flushed_in.is_some() {
+                Lifecycle::Flushed
+            } else {
+                Lifecycle::Sealed
+            };
             (Arc::clone(&f.segment), lifecycle)
         });
         growing.chain(frozen).collect()
@@ -294,7 +340,10 @@ impl Shard {
         let growing = std::mem::take(&mut state.growing);
         state
             .frozen
-            .extend(growing.into_values().map(|segment| Frozen { segment, flushed_in: None }));
+            .extend(growing.into_values().map(|segment| Frozen {
+                segment,
+                flushed_in: None,
+            }));
         let segments = state
             .frozen
             .iter()
@@ -316,7 +365,8 @@ impl Shard {
         let now = clock.monotonic();
         let mut state = self.state.write();
         for frozen in &mut state.frozen {
-            if frozen.flushed_in.is_none() && cut.segments.iter().any(|s| s.id == frozen.segment.id) {
+            if frozen.flushed_in.is_none() && cut.segments.iter().any(|s| s.id == frozen.segment.id)
+            {
                 frozen.flushed_in = Some((version, now));
             }
         }
@@ -332,7 +382,12 @@ impl Shard {
     }
 
     /// Learns of a version that somebody else committed, naming `segments`.
-    pub(crate) fn observe(&self, version: ManifestVersion, segments: &[SegmentId], clock: &dyn Clock) {
+    pub(crate) fn observe(
+        &self,
+        version: ManifestVersion,
+        segments: &[SegmentId],
+        clock: &dyn Clock,
+    ) {
         let now = clock.monotonic();
         let mut state = self.state.write();
         for frozen in &mut state.frozen {

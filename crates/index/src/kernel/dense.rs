@@ -87,7 +87,7 @@ impl<'q> CosineQuery<'q> {
 
     /// The distance, -cosine, from the inner product and the squared norm of a row.
     #[inline(always)]
-    fn from_sums(&self, dot: f32, norm: f32, exact: impl FnOnce() -> f64) -> f32 {
+    fn distance(&self, dot: f32, norm: f32, exact: impl FnOnce() -> f64) -> f32 {
         match self.inverse {
             Some(inverse) if COMFORTABLE.contains(&norm) => {
                 -(dot * inverse / norm.sqrt()).clamp(-1.0, 1.0)
@@ -98,21 +98,21 @@ impl<'q> CosineQuery<'q> {
 
     #[inline(always)]
     pub(crate) fn f32(&self, row: &[f32]) -> f32 {
-        self.from_sums(dot_f32(self.query, row), dot_f32(row, row), || {
+        self.distance(dot_f32(self.query, row), dot_f32(row, row), || {
             scalar::cosine(self.query, row.iter().copied())
         })
     }
 
     #[inline(always)]
     pub(crate) fn f16(&self, kernel: Half16, row: &[f16]) -> f32 {
-        self.from_sums(kernel.dot(self.query, row), kernel.norm(row), || {
+        self.distance(kernel.dot(self.query, row), kernel.norm(row), || {
             scalar::cosine(self.query, row.iter().map(|x| x.to_f32()))
         })
     }
 
     #[inline(always)]
     pub(crate) fn bf16(&self, query: &[bf16], row: &[bf16]) -> f32 {
-        self.from_sums(dot_bf16(query, row), dot_bf16(row, row), || {
+        self.distance(dot_bf16(query, row), dot_bf16(row, row), || {
             scalar::cosine(self.query, row.iter().map(|x| x.to_f32()))
         })
     }

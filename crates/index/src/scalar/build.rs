@@ -68,7 +68,7 @@ pub fn build_scalar(kind: ScalarIndexKind, column: &dyn Array) -> Result<Vec<u8>
                 .iter()
                 .map(|&(row, i)| (i64::from(values[i]), row))
                 .collect();
-            write.numbers(family::INT, sorted(pairs, i64::cmp))
+            write.numbers(family::INT, &sorted(pairs, i64::cmp))
         }};
     }
     match elements.data_type() {
@@ -78,7 +78,7 @@ pub fn build_scalar(kind: ScalarIndexKind, column: &dyn Array) -> Result<Vec<u8>
                 .iter()
                 .map(|&(row, i)| (i64::from(values.value(i)), row))
                 .collect();
-            write.numbers(family::BOOL, sorted(pairs, i64::cmp))
+            write.numbers(family::BOOL, &sorted(pairs, i64::cmp))
         }
         Arrow::Int8 => ints!(Int8Type),
         Arrow::Int16 => ints!(Int16Type),
@@ -90,12 +90,12 @@ pub fn build_scalar(kind: ScalarIndexKind, column: &dyn Array) -> Result<Vec<u8>
                 .iter()
                 .map(|&(row, i)| (f64::from(values[i]), row))
                 .collect();
-            write.numbers(family::FLOAT, floats(pairs))
+            write.numbers(family::FLOAT, &floats(pairs))
         }
         Arrow::Float64 => {
             let values = elements.as_primitive::<Float64Type>().values();
             let pairs = places.iter().map(|&(row, i)| (values[i], row)).collect();
-            write.numbers(family::FLOAT, floats(pairs))
+            write.numbers(family::FLOAT, &floats(pairs))
         }
         Arrow::Utf8 => {
             let values = elements.as_string::<i32>();
@@ -139,14 +139,14 @@ impl Head {
     fn numbers<K: Plain + PartialEq>(
         self,
         family: u32,
-        pairs: Vec<(K, u32)>,
+        pairs: &[(K, u32)],
     ) -> Result<Vec<u8>, BuildError> {
         let mut keys: Vec<K> = pairs.iter().map(|p| p.0).collect();
         keys.dedup();
         let mut writer = Writer::new(Kind::Scalar);
         writer.section(tag::META, self.meta(family, keys.len()));
         writer.section(tag::KEYS, le_bytes(&keys));
-        self.lists(writer, &pairs)
+        self.lists(writer, pairs)
     }
 
     fn texts(self, pairs: &[(&str, u32)]) -> Result<Vec<u8>, BuildError> {

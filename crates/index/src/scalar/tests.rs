@@ -185,7 +185,7 @@ fn damage_is_refused() {
 
     let forged = |good: &[u8], tag, at: usize, bytes: &[u8]| {
         let bad = damage::forge(good, Kind::Scalar, tag, |b| {
-            b[at..at + bytes.len()].copy_from_slice(bytes)
+            b[at..at + bytes.len()].copy_from_slice(bytes);
         });
         open(bad).unwrap_err().problem
     };

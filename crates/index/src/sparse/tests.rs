@@ -206,7 +206,7 @@ fn damage_is_refused() {
     damage::is_refused(&good, FrozenSparse::open);
     let set = |tag, at: usize, value: u32| {
         let bad = damage::forge(&good, Kind::Sparse, tag, |b| {
-            b[at * 4..][..4].copy_from_slice(&value.to_le_bytes())
+            b[at * 4..][..4].copy_from_slice(&value.to_le_bytes());
         });
         FrozenSparse::open(bad).unwrap_err().to_string()
     };

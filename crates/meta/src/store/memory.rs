@@ -62,3 +62,60 @@ impl MetaStore for MemoryStore {
         self.feed.watch(prefix, after_revision)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+    use crate::contract;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_contract_holds() {
+        contract::run(|| async { Arc::new(MemoryStore::new()) as Arc<dyn MetaStore> }).await;
+    }
+
+    #[tokio::test]
+    async fn a_watcher_that_fell_behind_is_told_to_list_again() {
+        let store = MemoryStore::with_history(3);
+        let mut behind = store.watch("", 0).await.unwrap();
+        for i in 0..4 {
+            contract::put(&store, "k", &i.to_string()).await.unwrap();
+        }
+        let told = behind.next().await.unwrap().unwrap_err();
+        assert!(
+            matches!(
+                told,
+                MetaError::Compacted {
+                    after: 0,
+                    oldest: 2
+                }
+            ),
+            "{told}"
+        );
+        assert!(behind.next().await.is_none());
+        assert!(matches!(
+            store.watch("", 0).await.err(),
+            Some(MetaError::Compacted { .. })
+        ));
+        let mut just_in_time = store.watch("", 1).await.unwrap();
+        for revision in 2..=4 {
+            let changes = just_in_time.next().await.unwrap().unwrap();
+            assert_eq!(changes.revision, revision);
+        }
+    }
+
+    #[tokio::test]
+    async fn large_values_do_not_pile_up_in_the_history() {
+        let store = MemoryStore::new();
+        let value = "v".repeat(1 << 20);
+        for _ in 0..20 {
+            contract::put(&store, "k", &value).await.unwrap();
+        }
+        assert!(matches!(
+            store.watch("", 1).await.err(),
+            Some(MetaError::Compacted { .. })
+        ));
+        assert!(store.watch("", 10).await.is_ok());
+    }
+}

@@ -94,13 +94,22 @@ pub(crate) fn read(file: &str, bytes: &Bytes) -> Result<ArrowFile, DamagedSegmen
         .ok_or_else(|| damaged(file, footer.start, "the footer has no schema"))?;
     let schema = SchemaRef::new(try_fb_to_schema(schema).map_err(arrow)?);
     if tables.dictionaries().is_some_and(|d| !d.is_empty()) {
-        return Err(damaged(file, footer.start, "dictionaries are never written"));
+        return Err(damaged(
+            file,
+            footer.start,
+            "dictionaries are never written",
+        ));
     }
     let decoder = FileDecoder::new(schema.clone(), tables.version()).with_require_alignment(false);
     let mut batches = Vec::new();
     for block in tables.recordBatches().iter().flatten() {
-        let range = block_range(block, footer.body)
-            .ok_or_else(|| damaged(file, footer.start, "a record batch lies outside of the body"))?;
+        let range = block_range(block, footer.body).ok_or_else(|| {
+            damaged(
+                file,
+                footer.start,
+                "a record batch lies outside of the body",
+            )
+        })?;
         let (at, len) = (range.start, range.len());
         let batch = decoder
             .read_record_batch(block, &buffer.slice_with_length(at, len))
@@ -137,9 +146,13 @@ fn verify(file: &str, bytes: &[u8]) -> Result<Footer, DamagedSegment> {
         .try_into()
         .expect("the slice has the trailer's length");
     let length = read_footer_length(trailer).map_err(|e| damaged(file, end, e.to_string()))?;
-    let start = end
-        .checked_sub(length)
-        .ok_or_else(|| damaged(file, end, format!("a footer of {length} bytes does not fit")))?;
+    let start = end.checked_sub(length).ok_or_else(|| {
+        damaged(
+            file,
+            end,
+            format!("a footer of {length} bytes does not fit"),
+        )
+    })?;
     let footer = &bytes[start..end];
     let bad = |problem: &str| damaged(file, start, problem);
     let mark = the_mark(footer).ok_or_else(|| bad("the footer has no integrity record"))?;
@@ -212,7 +225,11 @@ mod tests {
 
     fn write_sample() -> Bytes {
         let batch = sample();
-        write(batch.schema_ref(), &[batch.slice(0, 20_000), batch.slice(20_000, 10_000)]).unwrap()
+        write(
+            batch.schema_ref(),
+            &[batch.slice(0, 20_000), batch.slice(20_000, 10_000)],
+        )
+        .unwrap()
     }
 
     #[test]
@@ -229,12 +246,19 @@ mod tests {
     fn columns_share_the_memory_of_an_aligned_file() {
         let bytes = write_sample();
         let aligned = Bytes::from_owner(Buffer::from_slice_ref(&bytes));
-        assert_eq!(aligned.as_ptr() as usize % 64, 0, "arrow aligns its buffers");
+        assert_eq!(
+            aligned.as_ptr() as usize % 64,
+            0,
+            "arrow aligns its buffers"
+        );
         let file = read("f", &aligned).unwrap();
-        let ids = file.batches[0].column(0).as_primitive::<arrow_array::types::Int64Type>();
+        let ids = file.batches[0]
+            .column(0)
+            .as_primitive::<arrow_array::types::Int64Type>();
         let at = ids.values().as_ptr() as usize - aligned.as_ptr() as usize;
         assert!(at < aligned.len() && at.is_multiple_of(64), "at {at}");
-        let unaligned = Bytes::from_owner(Buffer::from_slice_ref([b"x", &bytes[..]].concat())).slice(1..);
+        let unaligned =
+            Bytes::from_owner(Buffer::from_slice_ref([b"x", &bytes[..]].concat())).slice(1..);
         assert_eq!(read("f", &unaligned).unwrap().batches, file.batches);
     }
 

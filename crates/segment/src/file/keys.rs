@@ -5,8 +5,9 @@
 //! the keys' bytes. Keys ascend; equal keys (versions of one row) are adjacent, oldest first. The row
 //! of the i-th key is i, so a delete is resolved without touching a column.
 
-use std::ops::Range;
+use std::{cmp::Ordering, ops::Range};
 
+use arrow_array::{Array, cast::AsArray, types::Int64Type};
 use bytes::Bytes;
 use holdfast_types::{Pk, PkList};
 
@@ -107,7 +108,9 @@ impl Keys {
                     let end = u32::from_le_bytes(*word) as usize;
                     if (i == 0 && end != 0)
                         || end < last
-                        || text.get(last..end).is_none_or(|t| std::str::from_utf8(t).is_err())
+                        || text
+                            .get(last..end)
+                            .is_none_or(|t| std::str::from_utf8(t).is_err())
                     {
                         return Err(bad("an offset or a key's text is wrong"));
                     }
@@ -146,6 +149,33 @@ impl Keys {
         }
     }
 
+    /// Whether the key of `row` is the i-th of a key column.
+    pub(crate) fn is_key_of(&self, row: usize, column: &dyn Array, i: usize) -> bool {
+        match &self.list {
+            List::Int(keys) => column
+                .as_primitive_opt::<Int64Type>()
+                .is_some_and(|column| column.value(i) == int(keys, row)),
+            List::Str { offsets, text } => column
+                .as_string_opt::<i32>()
+                .is_some_and(|column| column.value(i) == string(offsets, text, row)),
+        }
+    }
+
+    /// Orders the key of `row` relative to another segment's.
+    pub(crate) fn compare_with(&self, row: usize, other: &Self, other_row: usize) -> Ordering {
+        match (&self.list, &other.list) {
+            (List::Int(a), List::Int(b)) => int(a, row).cmp(&int(b, other_row)),
+            (
+                List::Str { offsets, text },
+                List::Str {
+                    offsets: other_offsets,
+                    text: other_text,
+                },
+            ) => string(offsets, text, row).cmp(string(other_offsets, other_text, other_row)),
+            _ => self.compare(row, &other.get(other_row)),
+        }
+    }
+
     /// The rows of this key: its versions, oldest first.
     pub(crate) fn rows(&self, key: &Pk) -> Range<usize> {
         if !bloom::may_contain(&self.bloom, key.stable_hash()) {
@@ -162,7 +192,7 @@ impl Keys {
     }
 
     /// The first row from `from` whose order relative to `key` does not satisfy `before`.
-    fn partition(&self, from: usize, before: impl Fn(std::cmp::Ordering) -> bool, key: &Pk) -> usize {
+    fn partition(&self, from: usize, before: impl Fn(Ordering) -> bool, key: &Pk) -> usize {
         let (mut low, mut high) = (from, self.len());
         while low < high {
             let middle = low + (high - low) / 2;
@@ -175,15 +205,15 @@ impl Keys {
         low
     }
 
-    fn compare(&self, row: usize, key: &Pk) -> std::cmp::Ordering {
+    fn compare(&self, row: usize, key: &Pk) -> Ordering {
         match (&self.list, key) {
             (List::Int(keys), Pk::Int(key)) => int(keys, row).cmp(key),
             (List::Str { offsets, text }, Pk::Str(key)) => {
                 string(offsets, text, row).as_bytes().cmp(key.as_bytes())
             }
             // As `Pk` orders kinds; a key of the other kind is simply not here.
-            (List::Int(_), Pk::Str(_)) => std::cmp::Ordering::Less,
-            (List::Str { .. }, Pk::Int(_)) => std::cmp::Ordering::Greater,
+            (List::Int(_), Pk::Str(_)) => Ordering::Less,
+            (List::Str { .. }, Pk::Int(_)) => Ordering::Greater,
         }
     }
 }
@@ -201,7 +231,7 @@ fn string<'a>(offsets: &[u8], text: &'a [u8], row: usize) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::blocks, *};
 
     #[test]
     fn keys_are_found_with_all_their_versions() {
@@ -225,33 +255,41 @@ mod tests {
         assert_eq!(keys.after(&Pk::Str("aa".into())), 2);
     }
 
+    // Made by a writer of its own, from the format's page.
+    const GOLDEN_INT: &str = "\
+        48464b4559530d0a010000000000000002000000000000000000000000000000500000000000000040000000\
+        00000000000000000000000000000000b2a83777020000000020000000000080000080000040000000800000\
+        1000000000000002000200000000080040000000000001000000080000040000000020000100000007000000\
+        0000000009000000000000000769c9d82dfa3e39\
+        ";
+    const GOLDEN_STR: &str = "\
+        48464b4559530d0a0100000001000000020000000000000000000000000000004f0000000000000040000000\
+        000000000000000000000000000000009682500c200000002000000000000001000001000000000200000800\
+        0400000000010000000000800000000800000010000040000040000000004000001000000100000000000000\
+        0100000003000000616263b8b034d94dfca66d\
+        ";
+
     #[test]
     fn the_bytes_of_version_1_are_these() {
-        let bytes = write(&PkList::Int(vec![7, 9])).unwrap();
-        assert_eq!(
-            hex(&bytes),
-            "48464b4559530d0a010000000000000002000000000000000000000000000000500000000000000040000000000000\
-             00000000000000000000000000"
-                .to_owned()
-                + &hex(&bytes[60..])
-        );
-        let crc = xxhash_rust::xxh3::xxh3_64(&bytes);
-        assert_eq!((bytes.len(), crc), (64 + 64 + 16 + 8, GOLDEN_INT));
-        let bytes = write(&PkList::Str(vec!["a".into(), "bc".into()])).unwrap();
-        let crc = xxhash_rust::xxh3::xxh3_64(&bytes);
-        assert_eq!((bytes.len(), crc), (64 + 64 + 12 + 3 + 8, GOLDEN_STR));
-    }
-
-    const GOLDEN_INT: u64 = 0;
-    const GOLDEN_STR: u64 = 0;
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
+        let ints = PkList::Int(vec![7, 9]);
+        let texts = PkList::Str(vec!["a".into(), "bc".into()]);
+        for (keys, golden) in [(ints, GOLDEN_INT), (texts, GOLDEN_STR)] {
+            let bytes: Vec<u8> = blocks::from_hex(golden);
+            assert_eq!(write(&keys).unwrap(), bytes);
+            let opened = Keys::open("k", &bytes.into()).unwrap();
+            for (i, key) in keys.iter().enumerate() {
+                assert_eq!(opened.rows(&key), i..i + 1);
+            }
+        }
     }
 
     #[test]
     fn damage_is_refused() {
-        let texts = PkList::Str((10_000..30_000).map(|i| format!("key {i}").into()).collect());
+        let texts = PkList::Str(
+            (10_000..30_000)
+                .map(|i| format!("key {i}").into())
+                .collect(),
+        );
         for keys in [PkList::Int((0..20_000).collect()), texts] {
             let good = write(&keys).unwrap();
             for at in (0..good.len()).step_by(211).chain(0..64) {

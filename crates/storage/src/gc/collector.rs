@@ -66,7 +66,7 @@ pub struct Report {
 /// The only one who deletes objects. One per cluster at a time.
 #[derive(Debug)]
 pub struct Collector {
-    manifests: Arc<Manifests>,
+    pub(super) manifests: Arc<Manifests>,
     pins: Pins,
     policy: Policy,
     condemned: Condemned,
@@ -108,6 +108,7 @@ impl Collector {
         }
         self.condemned = condemned;
         for path in &delete {
+            self.manifests.forget(path);
             self.manifests.store().delete(path).await?;
             tracing::debug!(%path, "unreachable object deleted");
         }

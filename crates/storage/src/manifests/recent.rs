@@ -68,7 +68,7 @@ impl Recent {
         }
     }
 
-    pub(super) fn forget(&mut self, collection: CollectionId) {
+    pub(super) fn forget_all(&mut self, collection: CollectionId) {
         let of = |p: &&ObjectPath| p.name().collection() == collection;
         let paths: Vec<_> = self.entries.keys().filter(of).cloned().collect();
         for path in paths {
@@ -76,7 +76,7 @@ impl Recent {
         }
     }
 
-    fn remove(&mut self, path: &ObjectPath) {
+    pub(super) fn remove(&mut self, path: &ObjectPath) {
         if let Some(Entry {
             manifest, bytes, ..
         }) = self.entries.remove(path)

@@ -34,7 +34,7 @@ impl Health {
         self.header_written.store(false, Ordering::Release);
     }
 
-    /// Whether a write of the header was attempted since [`Self::watch_header`].
+    /// Whether the header may have changed since [`Self::watch_header`].
     pub(super) fn header_was_written(&self) -> bool {
         self.header_written.load(Ordering::Acquire)
     }
@@ -77,6 +77,23 @@ impl Backend {
             #[cfg(test)]
             faults,
         })
+    }
+
+    fn write_through(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        #[cfg(test)]
+        if self.faults.no_writes.load(Ordering::Acquire)
+            || (offset == 0 && self.faults.no_header.load(Ordering::Acquire))
+        {
+            return Err(Errno::NOSPC.into());
+        }
+        self.inner.write(offset, data)
+    }
+
+    /// The first bytes of the file; `None` when it has fewer, or cannot be read.
+    fn header(&self, len: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        self.inner.read(0, &mut bytes).ok()?;
+        Some(bytes)
     }
 
     /// Grows the file with its blocks reserved: a full disk is then met here, before anything is written,
@@ -131,16 +148,17 @@ impl StorageBackend for Backend {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        if offset == 0 {
+        if offset > 0 {
+            return self.write_through(offset, data);
+        }
+        let before = self.header(data.len());
+        let result = self.write_through(offset, data);
+        // A failed write that left the header as it was is no write.
+        let untouched = result.is_err() && before.is_some() && self.header(data.len()) == before;
+        if !untouched {
             self.health.header_written.store(true, Ordering::Release);
         }
-        #[cfg(test)]
-        if self.faults.no_writes.load(Ordering::Acquire)
-            || (offset == 0 && self.faults.no_header.load(Ordering::Acquire))
-        {
-            return Err(Errno::NOSPC.into());
-        }
-        self.inner.write(offset, data)
+        result
     }
 
     fn close(&self) -> io::Result<()> {

@@ -1,0 +1,428 @@
+//! The files of one channel: which there are, which come next, which may go.
+
+use std::{
+    collections::VecDeque,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use holdfast_types::{ChannelId, Epoch, Lsn};
+
+use super::{
+    disk::{Disk, DiskFile, is_full, write_all_at},
+    format::{BLOCK, FileHeader},
+    log_file::{LogFile, Position, corrupt, failed},
+};
+use crate::wal::WalError;
+
+const LOG_SUFFIX: &str = ".wal";
+const SPARE_PREFIX: &str = "spare-";
+/// Files prepared ahead or kept from trimming.
+const SPARES_MAX: usize = 2;
+/// Zeros are written this many at a time.
+const ZEROS: usize = 1 << 20;
+
+/// Sizes that shape the files of a channel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FileSizes {
+    /// Of an ordinary file.
+    pub(super) segment: u64,
+    /// What allocating leaves free on the disk.
+    pub(super) reserve: u64,
+}
+
+/// Why there is no next file.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// No room. Nothing of what was to be written is in the log or ever will be.
+    Full(io::Error),
+    /// The disk is broken, and what it holds of the last write is unknown.
+    Fatal(io::Error),
+}
+
+/// The files of one channel, shared by its writer, its readers and trimming.
+#[derive(Debug)]
+pub(super) struct Files {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    channel: ChannelId,
+    sizes: FileSizes,
+    set: Mutex<Set>,
+    /// Held while a file is being made, so that a writer in need of one waits for it.
+    making: Mutex<()>,
+    /// Held while files are being trimmed.
+    trimming: Mutex<Trimming>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trimming {
+    Allowed,
+    Refused,
+}
+
+#[derive(Debug)]
+struct Set {
+    /// Oldest first; the last is being written.
+    log: VecDeque<Arc<LogFile>>,
+    spares: Vec<Spare>,
+    spares_made: u64,
+}
+
+#[derive(Debug)]
+struct Spare {
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+}
+
+/// Where a recovered log ends.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    /// The file to go on writing and where; none in a log that was never written.
+    pub(super) active: Option<(Arc<LogFile>, Position)>,
+    /// The last LSN.
+    pub(super) last: Lsn,
+    /// The epoch of the last batch.
+    pub(super) epoch: Epoch,
+}
+
+impl Files {
+    /// Finds the channel's files and verifies the newest one; older ones are verified as they are
+    /// read. What is found counts as durable afterwards.
+    pub(super) fn open(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        channel: ChannelId,
+        sizes: FileSizes,
+    ) -> Result<(Self, Recovered), WalError> {
+        // A rename whose sync failed in an earlier life may be seen without being durable.
+        disk.sync_dir(&dir).map_err(failed("sync", &dir))?;
+        let mut set = Set {
+            log: VecDeque::new(),
+            spares: Vec::new(),
+            spares_made: 0,
+        };
+        let mut firsts = Vec::new();
+        for name in disk.list(&dir).map_err(failed("list", &dir))? {
+            if let Some(first) = first_lsn(&name) {
+                firsts.push(first);
+            } else if let Some(number) = name.strip_prefix(SPARE_PREFIX) {
+                set.spares_made = set.spares_made.max(number.parse().unwrap_or(0));
+                adopt_spare(&*disk, dir.join(name), sizes.segment, &mut set.spares)?;
+            }
+        }
+        firsts.sort_unstable();
+        for first in firsts {
+            let path = dir.join(file_name(first));
+            let file = disk.open(&path).map_err(failed("open", &path))?;
+            let file = LogFile::open(path, file)?;
+            check_chain(set.log.back().map(|f| &**f), &file, channel, first)?;
+            set.log.push_back(Arc::new(file));
+        }
+        let recovered = match set.log.back() {
+            Some(newest) => recover(newest)?,
+            None => Recovered {
+                active: None,
+                last: Lsn(0),
+                epoch: Epoch(0),
+            },
+        };
+        let files = Self {
+            disk,
+            dir,
+            channel,
+            sizes,
+            set: Mutex::new(set),
+            making: Mutex::new(()),
+            trimming: Mutex::new(Trimming::Allowed),
+        };
+        Ok((files, recovered))
+    }
+
+    /// The channel's directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The first LSN that may be read.
+    pub(super) fn first(&self) -> Lsn {
+        self.set().log.front().map_or(Lsn(1), |f| f.header.first)
+    }
+
+    /// The file that holds `lsn` or will, and the first LSN of the one after it.
+    pub(super) fn holding(&self, lsn: Lsn) -> Result<(Arc<LogFile>, Option<Lsn>), WalError> {
+        let set = self.set();
+        let after = set.log.partition_point(|f| f.header.first <= lsn);
+        let Some(at) = after.checked_sub(1) else {
+            let first = set.log.front().map_or(Lsn(1), |f| f.header.first);
+            return Err(WalError::Trimmed { first });
+        };
+        Ok((
+            Arc::clone(&set.log[at]),
+            set.log.get(after).map(|f| f.header.first),
+        ))
+    }
+
+    /// Puts the next file to use: it starts with `first` and holds at least `bytes` of batches.
+    pub(super) fn roll(&self, first: Lsn, bytes: u64) -> Result<Arc<LogFile>, WriteError> {
+        let capacity = bytes.saturating_add(BLOCK).max(self.sizes.segment);
+        let spare = self.spare(capacity)?;
+        // A file without records, too small for the one that comes now, is replaced: it has the same
+        // name, since names are first LSNs.
+        let newest = self.set().log.back().map(|f| f.header.clone());
+        let replaced = newest.as_ref().is_some_and(|newest| newest.first == first);
+        let header = FileHeader {
+            channel: self.channel,
+            uuid: *uuid::Uuid::new_v4().as_bytes(),
+            first,
+            previous_first: newest.map_or(Lsn(0), |newest| match replaced {
+                true => newest.previous_first,
+                false => newest.first,
+            }),
+            capacity,
+        };
+        let path = self.dir.join(file_name(first));
+        // Until the rename the file is no part of the log, whatever happens to it.
+        let named = write_all_at(&*spare.file, &header.encode(), 0)
+            .and_then(|()| spare.file.sync())
+            .and_then(|()| self.disk.rename(&spare.path, &path));
+        if let Err(e) = named {
+            self.put_back(spare, capacity);
+            return Err(classify(e));
+        }
+        self.disk.sync_dir(&self.dir).map_err(WriteError::Fatal)?;
+        let file = Arc::new(LogFile {
+            path,
+            file: spare.file,
+            seed: header.seed(),
+            header,
+        });
+        let mut set = self.set();
+        if replaced {
+            set.log.pop_back();
+        }
+        set.log.push_back(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Whether the next roll would have to make its file itself.
+    pub(super) fn wants_spare(&self) -> bool {
+        self.set().spares.is_empty()
+    }
+
+    /// Makes a file ready for a later roll, unless there is one.
+    pub(super) fn prepare_spare(&self) -> io::Result<()> {
+        let _making = lock(&self.making);
+        if self.wants_spare() {
+            let spare = self.make(self.sizes.segment)?;
+            self.set().spares.push(spare);
+        }
+        Ok(())
+    }
+
+    /// Removes or recycles the files all of whose records are at or below `upto`. The newest stays.
+    pub(super) fn trim(&self, upto: Lsn) -> Result<(), WalError> {
+        let mut trimming = lock(&self.trimming);
+        loop {
+            if *trimming == Trimming::Refused {
+                return Err(WalError::Poisoned);
+            }
+            let mut set = self.set();
+            let next = set.log.get(1).map(|f| f.header.first);
+            if next.is_none_or(|next| next.0 > upto.0.saturating_add(1)) {
+                return Ok(());
+            }
+            let oldest = set.log.pop_front().expect("there are two files");
+            let spare_path = (set.spares.len() < SPARES_MAX
+                && oldest.header.capacity == self.sizes.segment
+                // A reader that still has it open must not see it change.
+                && Arc::strong_count(&oldest) == 1)
+                .then(|| self.next_spare_path(&mut set));
+            drop(set);
+            let gone = match &spare_path {
+                Some(path) => self.disk.rename(&oldest.path, path),
+                None => self.disk.remove(&oldest.path),
+            };
+            if let Err(e) = gone {
+                let error = failed("trim", &oldest.path)(e);
+                self.set().log.push_front(oldest);
+                return Err(error);
+            }
+            // One directory sync per file: were several names to go at once, a crash might bring an
+            // older one back without its successor, and the log would seem to have lost a file. For
+            // the same reason nothing is trimmed after a sync has failed.
+            if let Err(e) = self.disk.sync_dir(&self.dir) {
+                *trimming = Trimming::Refused;
+                return Err(failed("sync", &self.dir)(e));
+            }
+            if let Some(path) = spare_path {
+                let file = Arc::clone(&oldest.file);
+                self.set().spares.push(Spare { path, file });
+            }
+        }
+    }
+
+    /// A spare of `capacity`, from stock or made now.
+    fn spare(&self, capacity: u64) -> Result<Spare, WriteError> {
+        let _making = lock(&self.making);
+        if capacity == self.sizes.segment
+            && let Some(spare) = self.set().spares.pop()
+        {
+            return Ok(spare);
+        }
+        self.make(capacity).map_err(classify)
+    }
+
+    fn put_back(&self, spare: Spare, capacity: u64) {
+        if capacity == self.sizes.segment {
+            self.set().spares.push(spare);
+        } else if let Err(e) = self.disk.remove(&spare.path) {
+            // It is found and removed at the next start.
+            tracing::warn!(path = %spare.path.display(), error = %e, "cannot remove an unused file");
+        }
+    }
+
+    fn make(&self, capacity: u64) -> io::Result<Spare> {
+        let free = self.disk.free_bytes(&self.dir)?;
+        if free < capacity.saturating_add(self.sizes.reserve) {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                format!(
+                    "{free} bytes free, {capacity} needed and {} kept in reserve",
+                    self.sizes.reserve
+                ),
+            ));
+        }
+        let path = self.next_spare_path(&mut self.set());
+        let file = self.disk.create(&path)?;
+        let filled = self.fill(&*file, capacity);
+        if let Err(e) = filled {
+            if let Err(left) = self.disk.remove(&path) {
+                // It is found and removed at the next start.
+                tracing::warn!(path = %path.display(), error = %left, "cannot remove a file half made");
+            }
+            return Err(e);
+        }
+        Ok(Spare { path, file })
+    }
+
+    /// Writes zeros, so that syncs of later batches need not write the file's block map too.
+    fn fill(&self, file: &dyn DiskFile, capacity: u64) -> io::Result<()> {
+        file.allocate(capacity)?;
+        let zeros = vec![0; ZEROS.min(usize::try_from(capacity).unwrap_or(ZEROS))];
+        let mut at = 0;
+        while at < capacity {
+            let len = (capacity - at).min(zeros.len() as u64);
+            let len = usize::try_from(len).expect("at most ZEROS");
+            write_all_at(file, &zeros[..len], at)?;
+            at += len as u64;
+        }
+        file.sync()?;
+        self.disk.sync_dir(&self.dir)
+    }
+
+    fn next_spare_path(&self, set: &mut Set) -> PathBuf {
+        set.spares_made += 1;
+        self.dir.join(format!("{SPARE_PREFIX}{}", set.spares_made))
+    }
+
+    fn set(&self) -> MutexGuard<'_, Set> {
+        lock(&self.set)
+    }
+}
+
+/// Whether a failed step that left the log as it was failed for want of room.
+fn classify(error: io::Error) -> WriteError {
+    match is_full(&error) {
+        true => WriteError::Full(error),
+        false => WriteError::Fatal(error),
+    }
+}
+
+fn adopt_spare(
+    disk: &dyn Disk,
+    path: PathBuf,
+    segment: u64,
+    spares: &mut Vec<Spare>,
+) -> Result<(), WalError> {
+    let file = disk.open(&path).map_err(failed("open", &path))?;
+    let len = file.len().map_err(failed("measure", &path))?;
+    if len == segment && spares.len() < SPARES_MAX {
+        spares.push(Spare { path, file });
+        return Ok(());
+    }
+    disk.remove(&path).map_err(failed("remove", &path))
+}
+
+fn check_chain(
+    previous: Option<&LogFile>,
+    file: &LogFile,
+    channel: ChannelId,
+    named: Lsn,
+) -> Result<(), WalError> {
+    let header = &file.header;
+    let wrong = |problem: String| Err(corrupt(&file.path, 0, problem));
+    if header.first != named || named == Lsn(0) {
+        return wrong(format!("holds records from {} on", header.first));
+    }
+    if header.channel != channel {
+        return wrong(format!("belongs to channel {}", header.channel));
+    }
+    match previous {
+        Some(previous) if previous.header.first != header.previous_first => wrong(format!(
+            "follows the file that starts with record {}, which is missing",
+            header.previous_first
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn recover(newest: &Arc<LogFile>) -> Result<Recovered, WalError> {
+    let scan = newest.scan()?;
+    if let Some(problem) = scan.torn {
+        tracing::info!(
+            file = %newest.path.display(), offset = scan.end.offset, problem,
+            "a batch that was being written when the log was last closed is cut off"
+        );
+    }
+    let path = &newest.path;
+    if let Some((offset, span)) = scan.last_batch {
+        // It may be intact in the page cache alone: because the process died between write and sync,
+        // or because the sync failed, after which the kernel takes the pages for clean. Only writing
+        // it again makes the sync mean something. All batches before it were synced before it was
+        // written.
+        let span = usize::try_from(span).map_err(|_| corrupt(path, offset, "too large a batch"))?;
+        let mut batch = vec![0; span];
+        newest
+            .file
+            .read_exact_at(&mut batch, offset)
+            .map_err(failed("read", path))?;
+        write_all_at(&*newest.file, &batch, offset).map_err(failed("write", path))?;
+    }
+    newest.file.sync().map_err(failed("sync", path))?;
+    Ok(Recovered {
+        active: Some((Arc::clone(newest), scan.end)),
+        last: Lsn(scan.end.next.0.saturating_sub(1)),
+        epoch: scan.end.epoch,
+    })
+}
+
+fn file_name(first: Lsn) -> String {
+    format!("{:020}{LOG_SUFFIX}", first.0)
+}
+
+fn first_lsn(name: &str) -> Option<Lsn> {
+    let digits = name.strip_suffix(LOG_SUFFIX)?;
+    let first = digits.parse().ok().map(Lsn)?;
+    (file_name(first) == name).then_some(first)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these guard is changed in single steps, so a panic elsewhere leaves it whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The path of a channel's directory.
+pub(super) fn channel_dir(root: &Path, channel: ChannelId) -> PathBuf {
+    root.join(format!("channel-{}", channel.0))
+}

@@ -1,0 +1,48 @@
+# A menu. `just` lists it.
+
+default:
+    @just --list
+
+# Everything, as CI does
+test:
+    scripts/test
+
+# Everything but the long end-to-end tests
+quick:
+    scripts/test quick
+
+# Format, lints and the checks of the house
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo test -q -p holdfast-tidy
+
+# Tests of one crate: just unit expr
+unit crate:
+    cargo test -p holdfast-{{crate}}
+
+# End-to-end tests, with words for pytest: just e2e -k filters
+e2e *words:
+    scripts/test e2e {{words}}
+
+# Crash the server again and again, with a seed of your own
+crash seed="1":
+    HOLDFAST_CRASH_SEED={{seed}} scripts/test e2e -k kill_9 -s
+
+# Start a server on ./holdfast-data
+run *flags:
+    cargo run --release -- standalone {{flags}}
+
+# Real embeddings against a running server
+embeddings *flags:
+    .venv/bin/python examples/real_embeddings.py {{flags}}
+
+# Rewrite all formatting
+format:
+    cargo fmt --all
+    .venv/bin/ruff format tests examples
+    .venv/bin/ruff check --fix tests examples
+
+# The container image
+image:
+    docker build -f docker/Dockerfile -t holdfast .
