@@ -228,7 +228,8 @@ impl View {
         rows: &[RowRef],
         fields: &[FieldId],
     ) -> Result<RecordBatch, Failure> {
-        let (fresh, flushed): (Vec<(usize, RowRef)>, Vec<(usize, RowRef)>) =
+        type Placed = Vec<(usize, RowRef)>;
+        let (fresh, flushed): (Placed, Placed) =
             rows.iter().copied().enumerate().partition(|(_, r)| found.contains(&r.segment));
         let request = |part: &[(usize, RowRef)]| NodeFetch {
             view: self.read.clone(),
