@@ -113,7 +113,7 @@ fn parse(meta: &holdfast_meta::CollectionMeta, requests: Vec<milvus::SearchReque
     match queries.iter().find(|n| **n != queries[0]) {
         None => Ok(searches),
         Some(other) => Err(Failure::invalid(format!(
-            "requests: all must search for as many vectors, but one has {} and another {other}",
+            "requests: all sub-requests must have the same nq, but one has {} and another {other}",
             queries[0]
         ))),
     }

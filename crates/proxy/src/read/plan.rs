@@ -56,6 +56,9 @@ impl SearchPlan {
             None => None,
         };
         let limit = match batch {
+            Some(batch) if batch == 0 || batch > MAX_TOP_K => {
+                return Err(params.invalid("search_iter_batch_size", format_args!("batch size {batch} is not in 1..={MAX_TOP_K}")));
+            }
             Some(batch) => batch,
             None => params.number::<u64>("topk")?.ok_or_else(|| params.invalid("topk", "it is required: pass limit"))?,
         };
@@ -143,7 +146,7 @@ pub(crate) fn round_decimal(params: &Params) -> Result<Option<u32>, Failure> {
 pub(crate) fn window(limit: u64, offset: u64) -> Result<(usize, usize), Failure> {
     if limit == 0 || limit > MAX_TOP_K {
         return Err(Failure::invalid(format!(
-            "topk [{limit}] is invalid, it should be in range [1, {MAX_TOP_K}]"
+            "topk [{limit}] is invalid, it should be in range [1, {MAX_TOP_K}]: choose another limit"
         )));
     }
     if limit.saturating_add(offset) > MAX_TOP_K {
@@ -313,5 +316,5 @@ fn group_by(meta: &CollectionMeta, params: &Params) -> Result<Option<GroupBy>, F
 }
 
 pub(crate) fn unsupported(what: &str) -> Failure {
-    Failure::new(holdfast_types::Code::Unsupported, format!("{what} is not built in this version of Holdfast"))
+    Failure::new(holdfast_types::Code::Unsupported, format!("{what} is not supported by this version of Holdfast"))
 }

@@ -54,6 +54,10 @@ pub(crate) async fn query(
     }
     let filter = filter::parse(&request.expr, request.expr_template_values, &meta.schema)?;
     let counts = request.output_fields.iter().any(|f| is_count(f));
+    let is_aggregate = |f: &&String| f.ends_with(')') && f.contains('(') && !is_count(f);
+    if let Some(aggregate) = request.output_fields.iter().find(is_aggregate) {
+        return Err(unsupported(&format!("output_fields: aggregate {aggregate}")));
+    }
     let plan = plan(&params, filter, &request.expr, counts)?;
     let output = if counts {
         if request.output_fields.len() > 1 {
@@ -64,9 +68,6 @@ pub(crate) async fn query(
         }
         None
     } else {
-        if let Some(aggregate) = request.output_fields.iter().find(|f| f.ends_with(')') && f.contains('(')) {
-            return Err(unsupported(&format!("output_fields: aggregate {aggregate}")));
-        }
         Some(Output::resolve(&meta, &request.output_fields)?.with_primary(&meta.schema))
     };
     let partitions = view::loaded(&meta, partitions)?;
@@ -90,8 +91,7 @@ fn is_count(name: &str) -> bool {
 
 fn plan(params: &Params, filter: Option<Arc<Predicate>>, text: &str, counts: bool) -> Result<Plan, Failure> {
     let is_iterator = params.boolean("iterator")?.unwrap_or(false);
-    // -1 is what some clients send for "no limit".
-    let limit = params.number::<i64>("limit")?.filter(|&l| l != -1);
+    let limit = params.number::<i64>("limit")?;
     let offset = params.number::<i64>("offset")?.unwrap_or(0);
     let in_range = |name: &str, n: i64, least: u64| {
         u64::try_from(n).ok().filter(|n| (least..=MAX_TOP_K).contains(n)).ok_or_else(|| {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use holdfast_expr::{Access, InList, Operand, Predicate};
 use holdfast_index::QueryVector;
 use holdfast_meta::CollectionMeta;
 use holdfast_proto::{
@@ -11,8 +12,8 @@ use holdfast_proto::{
     placeholder, status,
 };
 use holdfast_runtime::MemoryKind;
-use holdfast_segment::{GroupValue, Hit, QuerySpec, RowRef};
-use holdfast_types::{Code, Coded, DataType, Failure, FieldSchema, Pk, PkList, Timestamp, columns};
+use holdfast_segment::{GroupBy, GroupValue, Hit, QuerySpec, RowRef, SearchSpec};
+use holdfast_types::{Code, Coded, DataType, Failure, FieldSchema, Pk, PkList, Timestamp, Value, columns};
 
 use crate::{
     Proxy,
@@ -32,7 +33,7 @@ const HIT_BYTES: u64 = 160;
 /// A search request, parsed.
 pub(crate) struct Search {
     pub(crate) plan: SearchPlan,
-    pub(crate) filter: Option<Arc<holdfast_expr::Predicate>>,
+    pub(crate) filter: Option<Arc<Predicate>>,
     pub(crate) input: Input,
 }
 
@@ -100,7 +101,12 @@ pub(crate) fn parse(meta: &CollectionMeta, request: milvus::SearchRequest) -> Re
         Some(SearchInput::Ids(keys)) => Input::Keys(distinct(ids::to_domain(keys, meta.schema.primary())?)?),
         None => return Err(Failure::invalid("placeholder_group: there is nothing to search for")),
     };
-    Ok(Search { plan, filter, input })
+    let search = Search { plan, filter, input };
+    // Clients that count for themselves send 0.
+    if request.nq != 0 && usize::try_from(request.nq) != Ok(search.queries()) {
+        return Err(Failure::invalid(format!("nq: {} was said, but there are {} query vectors", request.nq, search.queries())));
+    }
+    Ok(search)
 }
 
 fn distinct(keys: PkList) -> Result<PkList, Failure> {
@@ -149,8 +155,8 @@ pub(crate) async fn hits(proxy: &Proxy, view: &View, search: &Search) -> Result<
         return Ok(Found::none(lists));
     }
     let ttl = resolve::expired_before(proxy, &view.meta);
-    let spec = Arc::new(plan.spec(queries, search.filter.clone(), view.ts, ttl));
-    let mut found = view.search(proxy, spec, plan.ignore_growing).await?;
+    let spec = plan.spec(queries, search.filter.clone(), view.ts, ttl);
+    let mut found = nearest(proxy, view, spec, plan.ignore_growing).await?;
     if let Some((places, n)) = places {
         let mut lists = vec![Vec::new(); n];
         for (list, place) in std::mem::take(&mut found.hits).into_iter().zip(places) {
@@ -159,6 +165,52 @@ pub(crate) async fn hits(proxy: &Proxy, view: &View, search: &Search) -> Result<
         found.hits = lists;
     }
     Ok(found)
+}
+
+/// Searches a view. Groups of several hits take two searches a query: the groups that are best overall
+/// need not be among the best of each part of the rows, so the second looks for their members everywhere.
+async fn nearest(proxy: &Proxy, view: &View, spec: SearchSpec, ignore_growing: bool) -> Result<Found, Failure> {
+    let Some(group_by) = spec.group_by.clone().filter(|g| g.group_size > 1) else {
+        return view.search(proxy, Arc::new(spec), ignore_growing).await;
+    };
+    let mut best = spec.clone();
+    best.group_by = Some(GroupBy { group_size: 1, ..group_by.clone() });
+    let best = view.search(proxy, Arc::new(best), ignore_growing).await?;
+    let mut all = Found::none(0);
+    let mut lists = Vec::with_capacity(best.hits.len());
+    for (query, hits) in spec.queries.iter().zip(&best.hits) {
+        let mut members = spec.clone();
+        members.queries = Arc::new([query.clone()]);
+        let groups = hits.iter().filter_map(|h| h.group.as_ref());
+        members.filter = Some(Arc::new(in_groups(&group_by.access, groups, spec.filter.as_deref())));
+        let mut found = view.search(proxy, Arc::new(members), ignore_growing).await?;
+        lists.append(&mut found.hits);
+        all.learn(&found);
+    }
+    Ok(all.map_hits(lists))
+}
+
+/// The filter that also keeps only members of these groups. Groups that a filter can't name exactly (JSON
+/// lists and objects) are not narrowed down.
+fn in_groups<'a>(access: &Access, groups: impl Iterator<Item = &'a GroupValue>, filter: Option<&Predicate>) -> Predicate {
+    let mut any = Vec::new();
+    let mut values = Vec::new();
+    for group in groups {
+        match group {
+            GroupValue::Null => any.push(Predicate::IsNull { access: access.clone() }),
+            GroupValue::Bool(b) => values.push(Value::Bool(*b)),
+            GroupValue::Int(i) => values.push(Value::Int(*i)),
+            GroupValue::Str(s) => values.push(Value::Str(s.to_string())),
+            GroupValue::Json(_) => return filter.cloned().unwrap_or(Predicate::Const(true)),
+        }
+    }
+    any.push(Predicate::In { operand: Operand::Column(access.clone()), values: InList::new(values) });
+    let member = if any.len() == 1 { any.remove(0) } else { Predicate::Or(any) };
+    match filter {
+        None => member,
+        Some(Predicate::And(all)) => Predicate::And(all.iter().cloned().chain([member]).collect()),
+        Some(other) => Predicate::And(vec![other.clone(), member]),
+    }
 }
 
 /// The vectors of rows by key, and for each the position of its key. Rows without a vector have none.
