@@ -42,9 +42,50 @@ impl Draw {
 }
 
 const WORDS: &[&str] = &[
-    " and ", " or ", "not ", " in ", " like ", "is null", "exists ", "(", ")", "[", "]", "{l}", "{n}", "{nested}", "\"", "'",
-    "\\", "%", "_", "==", "!=", "<=", "**", "<<", "-", "0x", "1e999", "9223372036854775808", "true", "id", "count", "doc",
-    "doc[\"a\"]", "tags", "ints[0]", "array_length(", "json_contains_all(", "array_contains(", "$meta", "text", ",", "&&", "||", "~",
+    " and ",
+    " or ",
+    "not ",
+    " in ",
+    " like ",
+    "is null",
+    "exists ",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{l}",
+    "{n}",
+    "{nested}",
+    "\"",
+    "'",
+    "\\",
+    "%",
+    "_",
+    "==",
+    "!=",
+    "<=",
+    "**",
+    "<<",
+    "-",
+    "0x",
+    "1e999",
+    "9223372036854775808",
+    "true",
+    "id",
+    "count",
+    "doc",
+    "doc[\"a\"]",
+    "tags",
+    "ints[0]",
+    "array_length(",
+    "json_contains_all(",
+    "array_contains(",
+    "$meta",
+    "text",
+    ",",
+    "&&",
+    "||",
+    "~",
 ];
 
 /// Whether inputs are edits (after `head` bytes), text, or bytes of a message.
@@ -69,7 +110,11 @@ fn changed(mut input: Vec<u8>, other: &[u8], form: Form, draw: &mut Draw) -> Vec
                 }
                 let at = draw.below(1 << 24).to_le_bytes();
                 // The beginning of a file says most of what the rest means.
-                let at = if draw.below(2) == 0 { [draw.below(256) as u8, 0, 0] } else { [at[0], at[1], at[2]] };
+                let at = if draw.below(2) == 0 {
+                    [draw.below(256) as u8, 0, 0]
+                } else {
+                    [at[0], at[1], at[2]]
+                };
                 input.push(draw.below(8) as u8);
                 input.extend(at);
                 input.extend(draw.value().to_le_bytes());
@@ -111,7 +156,8 @@ fn changed(mut input: Vec<u8>, other: &[u8], form: Form, draw: &mut Draw) -> Vec
 }
 
 fn run(target: &str, form: Form, test: fn(&[u8])) {
-    let number = |name: &str, default| std::env::var(name).map_or(default, |v| v.parse().expect(name));
+    let number =
+        |name: &str, default| std::env::var(name).map_or(default, |v| v.parse().expect(name));
     let limit = Duration::from_secs(number("HOLDFAST_FUZZ_SECONDS", 1));
     let mut draw = Draw(number("HOLDFAST_FUZZ_SEED", 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -120,7 +166,10 @@ fn run(target: &str, form: Form, test: fn(&[u8])) {
         .map(|entry| entry.expect("seeds can be listed").path())
         .collect();
     seeds.sort();
-    let seeds: Vec<Vec<u8>> = seeds.iter().map(|path| fs::read(path).expect("seeds can be read")).collect();
+    let seeds: Vec<Vec<u8>> = seeds
+        .iter()
+        .map(|path| fs::read(path).expect("seeds can be read"))
+        .collect();
     let mut failures = Vec::new();
     let mut attempt = |input: &[u8]| {
         let started = Instant::now();
@@ -148,8 +197,15 @@ fn run(target: &str, form: Form, test: fn(&[u8])) {
             break;
         }
     }
-    println!("{target}: {runs} inputs, {} failures, {:?}", failures.len(), started.elapsed());
-    assert!(failures.is_empty(), "{target}: run again with these inputs: {failures:?}");
+    println!(
+        "{target}: {runs} inputs, {} failures, {:?}",
+        failures.len(),
+        started.elapsed()
+    );
+    assert!(
+        failures.is_empty(),
+        "{target}: run again with these inputs: {failures:?}"
+    );
 }
 
 macro_rules! targets {
