@@ -1,3 +1,5 @@
+//! Tests of `collection`.
+
 use holdfast_proto::milvus::schema as wire;
 use holdfast_types::Timestamp;
 use prost::Message;

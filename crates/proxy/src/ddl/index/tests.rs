@@ -1,3 +1,5 @@
+//! Tests of `index`.
+
 use holdfast_types::{FieldId, IndexId, Metric};
 
 use super::*;

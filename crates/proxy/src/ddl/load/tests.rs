@@ -1,3 +1,5 @@
+//! Tests of `load`.
+
 use super::*;
 use crate::fakes;
 

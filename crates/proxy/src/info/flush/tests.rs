@@ -1,3 +1,5 @@
+//! Tests of `flush`.
+
 use holdfast_types::PartitionId;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of `segments`.
+
 use holdfast_types::PartitionId;
 
 use super::*;
