@@ -182,6 +182,11 @@ impl Chunk {
             .map(|(_, vectors)| vectors)
     }
 
+    /// The insert stamp of each row.
+    pub(super) fn stamps(&self) -> &UInt64Array {
+        &self.stamps
+    }
+
     pub(super) fn stamp(&self, i: usize) -> Timestamp {
         Timestamp(self.stamps.value(i))
     }
@@ -223,7 +228,6 @@ impl Part for Arc<Chunk> {
         self.base
     }
 }
-
 
 fn alive(len: usize) -> Box<[AtomicU64]> {
     (0..len).map(|_| AtomicU64::new(ALIVE)).collect()
