@@ -121,7 +121,7 @@ async fn run(settings: Settings, ops: &[Op]) {
                     let at = *index.get(&stamps);
                     match rig.read(Guarantee::Exactly(at)).await {
                         Ok(seen) => {
-                            assert_eq!(seen.agreed().1, model.at(at), "step {number}, at {at}")
+                            assert_eq!(seen.agreed().1, model.at(at), "step {number}, at {at}");
                         }
                         Err(failure) => {
                             assert_eq!(failure.code, Code::Conflict, "{failure}");
