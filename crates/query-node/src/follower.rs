@@ -14,7 +14,9 @@ use futures::StreamExt;
 use holdfast_meta::Catalog;
 use holdfast_runtime::{CpuPool, Shutdown};
 use holdfast_storage::Manifests;
-use holdfast_types::{ChannelId, Code, Coded, CollectionId, Failure, Lsn, PkList, ShardId, Timestamp, columns};
+use holdfast_types::{
+    ChannelId, Code, Coded, CollectionId, Failure, Lsn, PkList, ShardId, Timestamp, columns,
+};
 use holdfast_wal::{
     Wal, WalEntry, WalError,
     record::{Record, WriteRecord},
@@ -58,7 +60,11 @@ impl Follower {
             catalog,
             manifests,
             pool,
-            state: Mutex::new(State { position, taken: position, shards: HashMap::new() }),
+            state: Mutex::new(State {
+                position,
+                taken: position,
+                shards: HashMap::new(),
+            }),
         });
         shutdown.spawn(Arc::clone(&follower).run(shutdown.child()));
         Ok(follower)
@@ -79,13 +85,22 @@ impl Follower {
 
     /// Delivers the records after `covers` up to `upto` to the shard, and says that it has caught up; false
     /// when the log has lost some of them: then a newer manifest has them.
-    pub(crate) async fn catch_up(&self, shard: &Arc<ServedShard>, covers: Lsn, upto: Lsn) -> Result<bool, Failure> {
+    pub(crate) async fn catch_up(
+        &self,
+        shard: &Arc<ServedShard>,
+        covers: Lsn,
+        upto: Lsn,
+    ) -> Result<bool, Failure> {
         if covers < upto {
             let mut entries = match self.wal.tail(self.channel, covers.next()).await {
                 Err(WalError::Trimmed { first }) => {
                     // What was trimmed is in manifests. If this manifest is still the newest, nothing of it
                     // was of this shard.
-                    let newest = self.manifests.current(shard.id).await.map_err(|e| e.to_failure())?;
+                    let newest = self
+                        .manifests
+                        .current(shard.id)
+                        .await
+                        .map_err(|e| e.to_failure())?;
                     if newest.map_or(Lsn(0), |m| m.covers_lsn) > covers {
                         return Ok(false);
                     }
@@ -162,14 +177,22 @@ impl Follower {
     }
 
     /// Applies a record to one shard, or to all that are attached, moving the position.
-    async fn deliver(&self, entry: WalEntry, only: Option<&Arc<ServedShard>>) -> Result<(), Failure> {
+    async fn deliver(
+        &self,
+        entry: WalEntry,
+        only: Option<&Arc<ServedShard>>,
+    ) -> Result<(), Failure> {
         let WalEntry { lsn, payload, .. } = entry;
         let attached: HashMap<ShardId, Arc<ServedShard>> = match only {
             Some(shard) => HashMap::from([(shard.id, Arc::clone(shard))]),
             None => {
                 let mut state = self.state.lock();
                 state.taken = lsn;
-                state.shards.iter().filter_map(|(id, s)| Some((*id, s.upgrade()?))).collect()
+                state
+                    .shards
+                    .iter()
+                    .filter_map(|(id, s)| Some((*id, s.upgrade()?)))
+                    .collect()
             }
         };
         if !attached.is_empty() {
@@ -178,7 +201,9 @@ impl Follower {
                 .run(move || {
                     let record = Record::decode(payload).map_err(|e| e.to_failure())?;
                     apply(lsn, &record, &attached, |collection| {
-                        catalog.collection(collection).map(|m| m.schema.primary().id)
+                        catalog
+                            .collection(collection)
+                            .map(|m| m.schema.primary().id)
                     })
                 })
                 .await
@@ -233,7 +258,10 @@ fn apply_write(
     let ts: Timestamp = write.ts;
     let mut keys: HashMap<ShardId, Vec<PkList>> = HashMap::new();
     for part in &write.parts {
-        let id = ShardId { collection: write.collection, index: part.shard };
+        let id = ShardId {
+            collection: write.collection,
+            index: part.shard,
+        };
         if !shards.contains_key(&id) {
             continue;
         }
@@ -241,10 +269,17 @@ fn apply_write(
         lists.extend(part.deletes.clone());
         if let Some(batch) = &part.rows {
             // New rows supersede older rows of their keys.
-            let Some(field) = primary(write.collection) else { continue };
-            let list = columns::column(batch, field).and_then(|c| PkList::from_array(c)).ok_or_else(|| {
-                Failure::new(Code::Corrupt, format!("record {lsn} holds rows without their primary key"))
-            })?;
+            let Some(field) = primary(write.collection) else {
+                continue;
+            };
+            let list = columns::column(batch, field)
+                .and_then(|c| PkList::from_array(c))
+                .ok_or_else(|| {
+                    Failure::new(
+                        Code::Corrupt,
+                        format!("record {lsn} holds rows without their primary key"),
+                    )
+                })?;
             lists.push(list);
         }
     }

@@ -34,11 +34,19 @@ impl Loader {
                 Some(served)
                     if reusable_schema == Some(meta.schema.version)
                         && served.entry.files == entry.files
-                        && served.indexes() == entry.indexes.iter().map(|i| (i.index, i.build)).collect::<Vec<_>>() =>
+                        && served.indexes()
+                            == entry
+                                .indexes
+                                .iter()
+                                .map(|i| (i.index, i.build))
+                                .collect::<Vec<_>>() =>
                 {
                     segments.push(Arc::clone(served));
                 }
-                Some(served) if reusable_schema == Some(meta.schema.version) && served.entry.files == entry.files => {
+                Some(served)
+                    if reusable_schema == Some(meta.schema.version)
+                        && served.entry.files == entry.files =>
+                {
                     segments.push(Arc::new(self.reopen(served, entry, meta).await?));
                 }
                 _ => fresh.push(entry),
@@ -57,13 +65,23 @@ impl Loader {
     }
 
     /// The segment with the indexes that `entry` names. Rows and deletes are shared with what it replaces.
-    async fn reopen(&self, served: &Arc<Served>, entry: &SegmentEntry, meta: &CollectionMeta) -> Result<Served, Failure> {
+    async fn reopen(
+        &self,
+        served: &Arc<Served>,
+        entry: &SegmentEntry,
+        meta: &CollectionMeta,
+    ) -> Result<Served, Failure> {
         let has = served.indexes();
         let mut wanted = entry.clone();
-        wanted.indexes.retain(|i| !has.contains(&(i.index, i.build)));
+        wanted
+            .indexes
+            .retain(|i| !has.contains(&(i.index, i.build)));
         let fresh = self.indexes(&wanted, meta).await?;
-        let gone: Vec<IndexId> =
-            has.into_iter().map(|(id, _)| id).filter(|id| entry.indexes.iter().all(|i| i.index != *id)).collect();
+        let gone: Vec<IndexId> = has
+            .into_iter()
+            .map(|(id, _)| id)
+            .filter(|id| entry.indexes.iter().all(|i| i.index != *id))
+            .collect();
         let from = Arc::clone(served);
         let segment = self
             .pool
@@ -80,7 +98,10 @@ impl Loader {
             .await
             .map_err(|e| e.to_failure())?
             .map_err(|e| e.to_failure())?;
-        Ok(Served { entry: entry.clone(), segment })
+        Ok(Served {
+            entry: entry.clone(),
+            segment,
+        })
     }
 
     async fn open(&self, entry: &SegmentEntry, meta: &CollectionMeta) -> Result<Served, Failure> {
@@ -92,8 +113,16 @@ impl Loader {
             {
                 continue;
             }
-            let bytes = self.store.map(&file.object).await.map_err(|e| e.to_failure())?;
-            files.push(SegmentFile { role: holdfast_scan::segment_role(file.role), name: file.object.path.to_string(), bytes });
+            let bytes = self
+                .store
+                .map(&file.object)
+                .await
+                .map_err(|e| e.to_failure())?;
+            files.push(SegmentFile {
+                role: holdfast_scan::segment_role(file.role),
+                name: file.object.path.to_string(),
+                bytes,
+            });
         }
         let indexes = self.indexes(entry, meta).await?;
         let (id, partition, schema) = (entry.id, entry.partition, Arc::clone(&meta.schema));
@@ -103,26 +132,59 @@ impl Loader {
             .await
             .map_err(|e| e.to_failure())?
             .map_err(|e| e.to_failure())?;
-        Ok(Served { entry: entry.clone(), segment: Arc::new(segment) })
+        Ok(Served {
+            entry: entry.clone(),
+            segment: Arc::new(segment),
+        })
     }
 
-    async fn indexes(&self, entry: &SegmentEntry, meta: &CollectionMeta) -> Result<Vec<IndexFile>, Failure> {
+    async fn indexes(
+        &self,
+        entry: &SegmentEntry,
+        meta: &CollectionMeta,
+    ) -> Result<Vec<IndexFile>, Failure> {
         let mut indexes = Vec::with_capacity(entry.indexes.len());
         for index in &entry.indexes {
-            let Some(definition) = meta.indexes.iter().find(|d| d.id == index.index) else { continue };
-            let Some(build) = holdfast_scan::index_build(definition, &meta.schema)? else { continue };
-            let bytes = self.store.map(&index.object).await.map_err(|e| e.to_failure())?;
+            let Some(definition) = meta.indexes.iter().find(|d| d.id == index.index) else {
+                continue;
+            };
+            let Some(build) = holdfast_scan::index_build(definition, &meta.schema)? else {
+                continue;
+            };
+            let bytes = self
+                .store
+                .map(&index.object)
+                .await
+                .map_err(|e| e.to_failure())?;
             let name = index.object.path.to_string();
-            indexes.push(IndexFile { index: index.index, field: index.field, build, name, bytes });
+            indexes.push(IndexFile {
+                index: index.index,
+                field: index.field,
+                build,
+                name,
+                bytes,
+            });
         }
         Ok(indexes)
     }
 
     /// Applies the deletes that came after each segment's own.
-    async fn apply_logs(&self, logs: &[DeleteLogEntry], segments: &[Served]) -> Result<(), Failure> {
-        let first = segments.iter().map(|s| s.entry.deletes_lsn).min().unwrap_or(Lsn(u64::MAX));
+    async fn apply_logs(
+        &self,
+        logs: &[DeleteLogEntry],
+        segments: &[Served],
+    ) -> Result<(), Failure> {
+        let first = segments
+            .iter()
+            .map(|s| s.entry.deletes_lsn)
+            .min()
+            .unwrap_or(Lsn(u64::MAX));
         for log in logs.iter().filter(|l| l.last_lsn > first) {
-            let bytes = self.store.read(&log.object).await.map_err(|e| e.to_failure())?;
+            let bytes = self
+                .store
+                .read(&log.object)
+                .await
+                .map_err(|e| e.to_failure())?;
             let path = log.object.path.clone();
             let targets: Vec<Arc<SealedSegment>> = segments
                 .iter()

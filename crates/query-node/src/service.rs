@@ -14,7 +14,9 @@ use holdfast_node_api::{
 use holdfast_runtime::{Clock, CpuPool, Shutdown};
 use holdfast_segment::{QuerySpec, SealedSegment, SearchSpec};
 use holdfast_storage::{Manifests, Store};
-use holdfast_types::{ChannelId, Code, Coded, CollectionId, Failure, Lsn, ManifestVersion, PartitionId, Timestamp};
+use holdfast_types::{
+    ChannelId, Code, Coded, CollectionId, Failure, Lsn, ManifestVersion, PartitionId, Timestamp,
+};
 use holdfast_wal::Wal;
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
@@ -62,7 +64,10 @@ impl QueryNodeService {
     /// A node that serves nothing yet.
     #[must_use]
     pub fn new(options: Options, parts: Components, shutdown: Shutdown) -> Self {
-        let loader = Loader { store: Arc::clone(&parts.store), pool: Arc::clone(&parts.pool) };
+        let loader = Loader {
+            store: Arc::clone(&parts.store),
+            pool: Arc::clone(&parts.pool),
+        };
         Self(Arc::new(Node {
             parts,
             options,
@@ -76,15 +81,30 @@ impl QueryNodeService {
 
 impl Node {
     fn meta(&self, collection: CollectionId) -> Result<Arc<CollectionMeta>, Failure> {
-        self.parts.catalog.snapshot().collection(collection).cloned().ok_or_else(|| {
-            Failure::new(Code::CollectionNotFound, format!("collection not found[collection={collection}]"))
-        })
+        self.parts
+            .catalog
+            .snapshot()
+            .collection(collection)
+            .cloned()
+            .ok_or_else(|| {
+                Failure::new(
+                    Code::CollectionNotFound,
+                    format!("collection not found[collection={collection}]"),
+                )
+            })
     }
 
     fn shards(&self, collection: CollectionId) -> Result<Vec<Arc<ServedShard>>, Failure> {
-        self.collections.read().get(&collection).cloned().ok_or_else(|| {
-            Failure::new(Code::CollectionNotLoaded, format!("collection not loaded[collection={collection}]"))
-        })
+        self.collections
+            .read()
+            .get(&collection)
+            .cloned()
+            .ok_or_else(|| {
+                Failure::new(
+                    Code::CollectionNotLoaded,
+                    format!("collection not loaded[collection={collection}]"),
+                )
+            })
     }
 
     async fn follower(&self, channel: ChannelId) -> Result<Arc<Follower>, Failure> {
@@ -92,7 +112,13 @@ impl Node {
         if let Some(follower) = followers.get(&channel) {
             return Ok(Arc::clone(follower));
         }
-        let Components { catalog, wal, manifests, pool, .. } = &self.parts;
+        let Components {
+            catalog,
+            wal,
+            manifests,
+            pool,
+            ..
+        } = &self.parts;
         let follower = Follower::start(
             channel,
             Arc::clone(wal),
@@ -137,7 +163,12 @@ impl Node {
 
     async fn serve_until_failure(&self, shard: &Arc<ServedShard>) -> Result<(), Failure> {
         let follower = self.follower(shard.channel).await?;
-        let mut versions = self.parts.manifests.watch(Some(shard.id)).await.map_err(|e| e.to_failure())?;
+        let mut versions = self
+            .parts
+            .manifests
+            .watch(Some(shard.id))
+            .await
+            .map_err(|e| e.to_failure())?;
         if shard.applied.borrow().is_none() {
             self.open_anew(shard, &follower).await?;
         }
@@ -162,7 +193,11 @@ impl Node {
     }
 
     /// Opens the newest manifest version from the store alone, and catches up with the log.
-    async fn open_anew(&self, shard: &Arc<ServedShard>, follower: &Follower) -> Result<(), Failure> {
+    async fn open_anew(
+        &self,
+        shard: &Arc<ServedShard>,
+        follower: &Follower,
+    ) -> Result<(), Failure> {
         loop {
             // Segments that were open missed deletes, and some of what the log delivered since. What it
             // delivers from here on is kept: so attached after that and before the manifest is read.
@@ -179,7 +214,12 @@ impl Node {
     /// Opens the newest manifest version with the present schema, unless that is what is served.
     async fn refresh(&self, shard: &Arc<ServedShard>) -> Result<Lsn, Failure> {
         let meta = self.meta(shard.id.collection)?;
-        let manifest = self.parts.manifests.current(shard.id).await.map_err(|e| e.to_failure())?;
+        let manifest = self
+            .parts
+            .manifests
+            .current(shard.id)
+            .await
+            .map_err(|e| e.to_failure())?;
         let served = shard.newest();
         let version = manifest.as_ref().map_or(ManifestVersion(0), |m| m.version);
         if let Some(view) = &served
@@ -195,7 +235,9 @@ impl Node {
         let view = match &manifest {
             Some(manifest) => {
                 let schema = served.as_ref().map(|v| v.schema_version);
-                self.loader.view(manifest, &meta, &shard.reusable(), schema).await?
+                self.loader
+                    .view(manifest, &meta, &shard.reusable(), schema)
+                    .await?
             }
             None => View {
                 version,
@@ -215,20 +257,34 @@ impl Node {
     /// Waits until the shard serves, or fails.
     async fn serving(&self, shard: &ServedShard) -> Result<(), Failure> {
         let mut phase = shard.phase.subscribe();
-        let ready = tokio::time::timeout(self.options.wait_max, phase.wait_for(|p| !matches!(p, Phase::Loading)));
+        let ready = tokio::time::timeout(
+            self.options.wait_max,
+            phase.wait_for(|p| !matches!(p, Phase::Loading)),
+        );
         match ready.await {
             Ok(Ok(phase)) => match &*phase {
                 Phase::Failed(failure) => Err(failure.clone()),
                 Phase::Loading | Phase::Serving => Ok(()),
             },
-            Ok(Err(_)) => Err(Failure::new(Code::CollectionNotLoaded, "collection not loaded: it was released")),
-            Err(_) => Err(Failure::new(Code::Unavailable, "the collection is still being loaded; try again")),
+            Ok(Err(_)) => Err(Failure::new(
+                Code::CollectionNotLoaded,
+                "collection not loaded: it was released",
+            )),
+            Err(_) => Err(Failure::new(
+                Code::Unavailable,
+                "the collection is still being loaded; try again",
+            )),
         }
     }
 
     async fn reached(&self, applied: &watch::Sender<Option<Lsn>>, lsn: Lsn) -> Result<(), Failure> {
         let mut applied = applied.subscribe();
-        match tokio::time::timeout(self.options.wait_max, applied.wait_for(|a| a.is_some_and(|a| a >= lsn))).await {
+        match tokio::time::timeout(
+            self.options.wait_max,
+            applied.wait_for(|a| a.is_some_and(|a| a >= lsn)),
+        )
+        .await
+        {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Failure::new(
                 Code::Unavailable,
@@ -238,29 +294,45 @@ impl Node {
     }
 
     /// The segments of a view, by what each shard hides.
-    async fn read(&self, view: &ReadView, at: Timestamp) -> Result<Vec<(Option<Timestamp>, Vec<Arc<SealedSegment>>)>, Failure> {
+    async fn read(
+        &self,
+        view: &ReadView,
+        at: Timestamp,
+    ) -> Result<Vec<(Option<Timestamp>, Vec<Arc<SealedSegment>>)>, Failure> {
         let shards = self.shards(view.collection)?;
         let existing: Vec<PartitionId>;
         let partitions = match view.partitions.as_deref() {
             Some(partitions) => partitions,
             None => {
                 // The rows of a dropped partition are gone at once, whatever version is served.
-                existing = self.meta(view.collection)?.partitions.iter().map(|p| p.id).collect();
+                existing = self
+                    .meta(view.collection)?
+                    .partitions
+                    .iter()
+                    .map(|p| p.id)
+                    .collect();
                 &existing
             }
         };
         let mut parts = Vec::with_capacity(view.shards.len());
         for wanted in view.shards.iter() {
-            let shard = shards
-                .get(wanted.shard as usize)
-                .ok_or_else(|| Failure::invalid(format!("shard {} is not in 0..{}", wanted.shard, shards.len())))?;
+            let shard = shards.get(wanted.shard as usize).ok_or_else(|| {
+                Failure::invalid(format!(
+                    "shard {} is not in 0..{}",
+                    wanted.shard,
+                    shards.len()
+                ))
+            })?;
             self.serving(shard).await?;
             self.reached(&shard.applied, wanted.lsn).await?;
             let served = shard.view(wanted.version)?;
             if let Some(ts) = served.truncated.filter(|&ts| at < ts) {
                 return Err(Failure::new(
                     Code::Conflict,
-                    format!("shard {}: rows of before the truncation at {ts} are gone", shard.id),
+                    format!(
+                        "shard {}: rows of before the truncation at {ts} are gone",
+                        shard.id
+                    ),
                 ));
             }
             let segments = served.of(partitions);
@@ -269,7 +341,10 @@ impl Node {
         // Most of the time all shards hide the same, nothing: read them as one.
         if parts.iter().all(|(gone, _)| *gone == parts[0].0) {
             let gone = parts.first().and_then(|(gone, _)| *gone);
-            return Ok(vec![(gone, parts.into_iter().flat_map(|(_, s)| s).collect())]);
+            return Ok(vec![(
+                gone,
+                parts.into_iter().flat_map(|(_, s)| s).collect(),
+            )]);
         }
         Ok(parts)
     }
@@ -313,14 +388,23 @@ impl QueryNode for QueryNodeService {
 
     async fn progress(&self, collection: CollectionId) -> Result<LoadProgress, Failure> {
         let shards = self.0.shards(collection)?;
-        let mut progress = LoadProgress { loaded: 0, total: 0 };
+        let mut progress = LoadProgress {
+            loaded: 0,
+            total: 0,
+        };
         for shard in &shards {
             let phase = shard.phase.borrow().clone();
             match phase {
                 Phase::Failed(failure) => return Err(failure),
                 // A shard counts as one more, so that a collection without segments has progress, too.
                 Phase::Loading => {
-                    let manifest = self.0.parts.manifests.current(shard.id).await.map_err(|e| e.to_failure())?;
+                    let manifest = self
+                        .0
+                        .parts
+                        .manifests
+                        .current(shard.id)
+                        .await
+                        .map_err(|e| e.to_failure())?;
                     progress.total += 1 + manifest.map_or(0, |m| m.segments.len());
                 }
                 Phase::Serving => {
@@ -350,7 +434,10 @@ impl QueryNode for QueryNodeService {
         for (gone, segments) in self.0.read(&view, spec.at).await? {
             let spec = match gone {
                 None => Arc::clone(&spec),
-                Some(_) => Arc::new(SearchSpec { ttl_before: hide(spec.ttl_before, gone), ..SearchSpec::clone(&spec) }),
+                Some(_) => Arc::new(SearchSpec {
+                    ttl_before: hide(spec.ttl_before, gone),
+                    ..SearchSpec::clone(&spec)
+                }),
             };
             let found = holdfast_scan::search(&self.0.parts.pool, segments, &spec).await?;
             lists = Some(match lists {
@@ -358,7 +445,9 @@ impl QueryNode for QueryNodeService {
                 Some(before) => before
                     .into_iter()
                     .zip(found)
-                    .map(|(a, b)| holdfast_segment::merge_hits(vec![a, b], spec.top_k, spec.group_by.as_ref()))
+                    .map(|(a, b)| {
+                        holdfast_segment::merge_hits(vec![a, b], spec.top_k, spec.group_by.as_ref())
+                    })
                     .collect(),
             });
         }
@@ -370,8 +459,13 @@ impl QueryNode for QueryNodeService {
         let meta = self.0.meta(view.collection)?;
         let mut parts = Vec::new();
         for (gone, segments) in self.0.read(&view, spec.at).await? {
-            let spec = Arc::new(QuerySpec { ttl_before: hide(spec.ttl_before, gone), ..QuerySpec::clone(&spec) });
-            parts.push(holdfast_scan::query(&self.0.parts.pool, segments, &spec, &meta.schema).await?);
+            let spec = Arc::new(QuerySpec {
+                ttl_before: hide(spec.ttl_before, gone),
+                ..QuerySpec::clone(&spec)
+            });
+            parts.push(
+                holdfast_scan::query(&self.0.parts.pool, segments, &spec, &meta.schema).await?,
+            );
         }
         holdfast_segment::merge_rows(parts, spec.limit).map_err(|e| e.to_failure())
     }
@@ -380,7 +474,10 @@ impl QueryNode for QueryNodeService {
         let NodeQuery { view, spec } = query;
         let mut rows = 0;
         for (gone, segments) in self.0.read(&view, spec.at).await? {
-            let spec = Arc::new(QuerySpec { ttl_before: hide(spec.ttl_before, gone), ..QuerySpec::clone(&spec) });
+            let spec = Arc::new(QuerySpec {
+                ttl_before: hide(spec.ttl_before, gone),
+                ..QuerySpec::clone(&spec)
+            });
             rows += holdfast_scan::count(&self.0.parts.pool, segments, &spec).await?;
         }
         Ok(rows)
@@ -393,7 +490,14 @@ impl QueryNode for QueryNodeService {
         for shard in self.0.shards(view.collection)? {
             segments.extend(shard.all_segments());
         }
-        holdfast_scan::fetch(&self.0.parts.pool, segments, rows, fields, Arc::clone(&meta.schema)).await
+        holdfast_scan::fetch(
+            &self.0.parts.pool,
+            segments,
+            rows,
+            fields,
+            Arc::clone(&meta.schema),
+        )
+        .await
     }
 
     async fn segments(&self, collection: CollectionId) -> Result<Vec<LoadedSegment>, Failure> {
@@ -401,19 +505,21 @@ impl QueryNode for QueryNodeService {
         let mut loaded = Vec::new();
         for shard in self.0.shards(collection)? {
             let Some(view) = shard.newest() else { continue };
-            loaded.extend(view.segments.iter().map(|s| LoadedSegment {
-                id: s.entry.id,
-                partition: s.entry.partition,
-                shard: shard.id.index,
-                rows: s.entry.rows,
-                bytes: s.entry.bytes,
-                indexes: s
-                    .entry
-                    .indexes
-                    .iter()
-                    .filter_map(|i| meta.indexes.iter().find(|d| d.id == i.index))
-                    .map(|d| d.name.clone())
-                    .collect(),
+            loaded.extend(view.segments.iter().map(|s| {
+                LoadedSegment {
+                    id: s.entry.id,
+                    partition: s.entry.partition,
+                    shard: shard.id.index,
+                    rows: s.entry.rows,
+                    bytes: s.entry.bytes,
+                    indexes: s
+                        .entry
+                        .indexes
+                        .iter()
+                        .filter_map(|i| meta.indexes.iter().find(|d| d.id == i.index))
+                        .map(|d| d.name.clone())
+                        .collect(),
+                }
             }));
         }
         Ok(loaded)

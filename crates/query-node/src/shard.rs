@@ -9,7 +9,8 @@ use std::{
 use holdfast_segment::SealedSegment;
 use holdfast_storage::SegmentEntry;
 use holdfast_types::{
-    ChannelId, Code, Failure, IndexId, Lsn, ManifestVersion, PartitionId, PkList, SegmentId, ShardId, Timestamp,
+    ChannelId, Code, Failure, IndexId, Lsn, ManifestVersion, PartitionId, PkList, SegmentId,
+    ShardId, Timestamp,
 };
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -24,7 +25,11 @@ pub(crate) struct Served {
 impl Served {
     /// The index files it was opened with.
     pub(crate) fn indexes(&self) -> Vec<(IndexId, u64)> {
-        self.entry.indexes.iter().map(|i| (i.index, i.build)).collect()
+        self.entry
+            .indexes
+            .iter()
+            .map(|i| (i.index, i.build))
+            .collect()
     }
 }
 
@@ -141,7 +146,8 @@ impl ServedShard {
     /// Begins to serve a view: what the log deleted since its manifest is applied first.
     pub(crate) fn publish(&self, view: View, now: Duration) {
         let mut state = self.state.lock();
-        let known: HashSet<*const SealedSegment> = distinct(&state).iter().map(Arc::as_ptr).collect();
+        let known: HashSet<*const SealedSegment> =
+            distinct(&state).iter().map(Arc::as_ptr).collect();
         for served in &view.segments {
             if known.contains(&Arc::as_ptr(&served.segment)) {
                 continue;
@@ -186,7 +192,13 @@ impl ServedShard {
         let state = self.state.lock();
         let found = state.views.iter().rev().find(|(v, _)| v.version == version);
         found.map(|(v, _)| Arc::clone(v)).ok_or_else(|| {
-            Failure::new(Code::Conflict, format!("shard {}: manifest version {version} is not served", self.id))
+            Failure::new(
+                Code::Conflict,
+                format!(
+                    "shard {}: manifest version {version} is not served",
+                    self.id
+                ),
+            )
         })
     }
 
@@ -206,7 +218,11 @@ impl ServedShard {
         state
             .views
             .iter()
-            .flat_map(|(v, _)| v.segments.iter().map(|s| (s.entry.id, Arc::clone(&s.segment))))
+            .flat_map(|(v, _)| {
+                v.segments
+                    .iter()
+                    .map(|s| (s.entry.id, Arc::clone(&s.segment)))
+            })
             .collect()
     }
 }

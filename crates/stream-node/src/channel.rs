@@ -22,8 +22,8 @@ use holdfast_node_api::{
 };
 use holdfast_runtime::{Clock, CpuPool, Hlc, MemoryBudget, MemoryKind, Reservation};
 use holdfast_types::{
-    ChannelId, Code, Coded, CollectionId, Epoch, Failure, FieldId, Lsn, PkList, SegmentId, ShardId, Timestamp,
-    columns,
+    ChannelId, Code, Coded, CollectionId, Epoch, Failure, FieldId, Lsn, PkList, SegmentId, ShardId,
+    Timestamp, columns,
 };
 use holdfast_wal::{
     AppendDone, AppendError, WalWriter,
@@ -120,7 +120,11 @@ impl LogBytes {
     const STEP: u64 = 1 << 20;
 
     pub(crate) fn add(&mut self, lsn: Lsn, bytes: u64) {
-        if self.samples.back().is_none_or(|&(_, at)| self.total - at >= Self::STEP) {
+        if self
+            .samples
+            .back()
+            .is_none_or(|&(_, at)| self.total - at >= Self::STEP)
+        {
             self.samples.push_back((lsn, self.total));
         }
         self.total += bytes;
@@ -160,8 +164,20 @@ pub(crate) struct Parts {
 impl Channel {
     /// Opens the channel for writes and starts the task that applies them. Replay is done.
     pub(crate) fn start(parts: Parts) -> (Arc<Self>, tokio::task::JoinHandle<()>) {
-        let Parts { id, epoch, hlc, options, catalog, clock, pool, budget, writer, shards, applied_lsn, log_bytes } =
-            parts;
+        let Parts {
+            id,
+            epoch,
+            hlc,
+            options,
+            catalog,
+            clock,
+            pool,
+            budget,
+            writer,
+            shards,
+            applied_lsn,
+            log_bytes,
+        } = parts;
         let (queue, pending) = mpsc::unbounded_channel();
         let ts = hlc.last();
         let permits = usize::try_from(options.inflight_bytes_max / PERMIT_BYTES)
@@ -187,7 +203,11 @@ impl Channel {
             broken: OnceLock::new(),
             inflight: Arc::new(Semaphore::new(permits)),
             shards: RwLock::new(shards),
-            applied: watch::Sender::new(Applied { lsn: applied_lsn, ts, sequence: 0 }),
+            applied: watch::Sender::new(Applied {
+                lsn: applied_lsn,
+                ts,
+                sequence: 0,
+            }),
             log_bytes: Mutex::new(log_bytes),
             segment_ids: tokio::sync::Mutex::default(),
             attempts: AtomicU32::new(0),
@@ -207,17 +227,32 @@ impl Channel {
     }
 
     /// The shard, made if the collection exists and is placed here.
-    pub(crate) fn shard_of(&self, meta: &CollectionMeta, index: u32) -> Result<Arc<Shard>, Failure> {
-        let id = ShardId { collection: meta.id, index };
+    pub(crate) fn shard_of(
+        &self,
+        meta: &CollectionMeta,
+        index: u32,
+    ) -> Result<Arc<Shard>, Failure> {
+        let id = ShardId {
+            collection: meta.id,
+            index,
+        };
         if let Some(shard) = self.shard(id) {
             return Ok(shard);
         }
         if meta.shards.get(index as usize) != Some(&self.id) {
-            return Err(Failure::new(Code::NotLeader, format!("shard {id} is not on channel {}", self.id)));
+            return Err(Failure::new(
+                Code::NotLeader,
+                format!("shard {id} is not on channel {}", self.id),
+            ));
         }
         let mut shards = self.shards.write();
         let shard = shards.entry(id).or_insert_with(|| {
-            Arc::new(Shard::new(id, Default::default(), Lsn::default(), Timestamp::ZERO))
+            Arc::new(Shard::new(
+                id,
+                Default::default(),
+                Lsn::default(),
+                Timestamp::ZERO,
+            ))
         });
         Ok(Arc::clone(shard))
     }
@@ -226,10 +261,23 @@ impl Channel {
     ///
     /// # Cancel safety
     /// Once stamped, the write goes on although nobody waits for its answer.
-    pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Result<WriteAck, Failure> {
+    pub(crate) async fn write(
+        self: &Arc<Self>,
+        request: WriteRequest,
+    ) -> Result<WriteAck, Failure> {
         let started = self.clock.monotonic();
-        let rows: usize = request.parts.iter().filter_map(|p| p.rows.as_ref()).map(|b| b.num_rows()).sum();
-        let deletes: usize = request.parts.iter().filter_map(|p| p.deletes.as_ref()).map(PkList::len).sum();
+        let rows: usize = request
+            .parts
+            .iter()
+            .filter_map(|p| p.rows.as_ref())
+            .map(|b| b.num_rows())
+            .sum();
+        let deletes: usize = request
+            .parts
+            .iter()
+            .filter_map(|p| p.deletes.as_ref())
+            .map(PkList::len)
+            .sum();
         let bytes: u64 = request
             .parts
             .iter()
@@ -239,13 +287,21 @@ impl Channel {
             + deletes as u64 * ROW_OVERHEAD_BYTES;
         let result = self.write_reserved(request, bytes).await;
         match &result {
-            Ok(_) => metrics::write_done(rows, deletes, (self.clock.monotonic() - started).as_secs_f64()),
+            Ok(_) => metrics::write_done(
+                rows,
+                deletes,
+                (self.clock.monotonic() - started).as_secs_f64(),
+            ),
             Err(failure) => metrics::write_refused(failure.code.name()),
         }
         result
     }
 
-    async fn write_reserved(self: &Arc<Self>, request: WriteRequest, bytes: u64) -> Result<WriteAck, Failure> {
+    async fn write_reserved(
+        self: &Arc<Self>,
+        request: WriteRequest,
+        bytes: u64,
+    ) -> Result<WriteAck, Failure> {
         let reservation = self
             .budget
             .reserve(MemoryKind::Growing, bytes, self.options.memory_wait_max)
@@ -255,15 +311,23 @@ impl Channel {
                     "quota exceeded[reason=memory]: wait until rows were flushed, send less at a time, or raise memory.budget",
                 )
             })?;
-        let permits = u32::try_from((bytes / PERMIT_BYTES).clamp(1, self.options.inflight_bytes_max / PERMIT_BYTES))
-            .unwrap_or(u32::MAX);
+        let permits = u32::try_from(
+            (bytes / PERMIT_BYTES).clamp(1, self.options.inflight_bytes_max / PERMIT_BYTES),
+        )
+        .unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.inflight)
             .acquire_many_owned(permits)
             .await
             .map_err(|_| Failure::new(Code::Unavailable, "the server is shutting down"))?;
-        let WriteRequest { collection, unchanged_since, parts } = request;
+        let WriteRequest {
+            collection,
+            unchanged_since,
+            parts,
+        } = request;
         let snapshot = self.catalog.snapshot();
-        let meta = snapshot.collection(collection).ok_or_else(|| collection_not_found(collection))?;
+        let meta = snapshot
+            .collection(collection)
+            .ok_or_else(|| collection_not_found(collection))?;
         let primary = meta.schema.primary().id;
         for part in parts.iter().filter(|p| p.rows.is_some()) {
             if meta.partition_by_id(part.partition).is_none() {
@@ -283,17 +347,35 @@ impl Channel {
                 delete_partition: None,
             })
             .collect();
-        let record = WriteRecord { ts: Timestamp::ZERO, collection, request: None, parts };
-        self.append(Record::Write(record), Some(primary), unchanged_since, Some(reservation), permit).await
+        let record = WriteRecord {
+            ts: Timestamp::ZERO,
+            collection,
+            request: None,
+            parts,
+        };
+        self.append(
+            Record::Write(record),
+            Some(primary),
+            unchanged_since,
+            Some(reservation),
+            permit,
+        )
+        .await
     }
 
     /// Appends a truncation of a collection and waits until it is applied.
-    pub(crate) async fn truncate(self: &Arc<Self>, collection: CollectionId) -> Result<WriteAck, Failure> {
+    pub(crate) async fn truncate(
+        self: &Arc<Self>,
+        collection: CollectionId,
+    ) -> Result<WriteAck, Failure> {
         let permit = Arc::clone(&self.inflight)
             .acquire_owned()
             .await
             .map_err(|_| Failure::new(Code::Unavailable, "the server is shutting down"))?;
-        let record = Record::Truncate { ts: Timestamp::ZERO, collection };
+        let record = Record::Truncate {
+            ts: Timestamp::ZERO,
+            collection,
+        };
         self.append(record, None, None, None, permit).await
     }
 
@@ -311,12 +393,24 @@ impl Channel {
         self.writer.ready().await;
         // Encoding copies the rows, which is too long for an async thread.
         self.pool
-            .run(move || channel.stamp_and_append(record, primary, unchanged_since, reservation, permit, reply))
+            .run(move || {
+                channel.stamp_and_append(
+                    record,
+                    primary,
+                    unchanged_since,
+                    reservation,
+                    permit,
+                    reply,
+                )
+            })
             .await
             .map_err(|e| e.to_failure())??;
         drop(turn);
         answer.await.unwrap_or_else(|_| {
-            Err(Failure::new(Code::OutcomeUnknown, "the server stopped before the write was decided"))
+            Err(Failure::new(
+                Code::OutcomeUnknown,
+                "the server stopped before the write was decided",
+            ))
         })
     }
 
@@ -339,7 +433,9 @@ impl Channel {
                 if !stamper.recent.unchanged(&key, since) {
                     return Err(Failure::new(
                         Code::Conflict,
-                        format!("the row of key {key} was changed by another write at the same time"),
+                        format!(
+                            "the row of key {key} was changed by another write at the same time"
+                        ),
                     ));
                 }
             }
@@ -358,18 +454,42 @@ impl Channel {
         let bytes = payload.len() as u64;
         let (_, done) = self.writer.append(payload);
         stamper.issued += 1;
-        let pending = Pending { sequence: stamper.issued, record, bytes, done, reservation, _permit: permit, reply };
-        stamper.queue.send(pending).map_err(|_| Failure::new(Code::Unavailable, "the server is shutting down"))
+        let pending = Pending {
+            sequence: stamper.issued,
+            record,
+            bytes,
+            done,
+            reservation,
+            _permit: permit,
+            reply,
+        };
+        stamper
+            .queue
+            .send(pending)
+            .map_err(|_| Failure::new(Code::Unavailable, "the server is shutting down"))
     }
 
     /// Applies records in log order until the channel is closed.
     async fn apply_all(self: Arc<Self>, mut pending: mpsc::UnboundedReceiver<Pending>) {
         while let Some(pending) = pending.recv().await {
-            let Pending { sequence, record, bytes, done, reservation, _permit, reply } = pending;
+            let Pending {
+                sequence,
+                record,
+                bytes,
+                done,
+                reservation,
+                _permit,
+                reply,
+            } = pending;
             let result = match done.await {
                 Ok(lsn) => {
-                    self.log_bytes.lock().unwrap_or_else(PoisonError::into_inner).add(lsn, bytes);
-                    self.apply_live(lsn, record, reservation).await.map(|ts| (lsn, ts))
+                    self.log_bytes
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .add(lsn, bytes);
+                    self.apply_live(lsn, record, reservation)
+                        .await
+                        .map(|ts| (lsn, ts))
                 }
                 Err(error) => Err(self.refused(&error)),
             };
@@ -398,7 +518,9 @@ impl Channel {
         let undecided = |why: &Failure| {
             Failure::new(
                 Code::OutcomeUnknown,
-                format!("the write is in the log, but it can't be shown before the server starts anew: {why}"),
+                format!(
+                    "the write is in the log, but it can't be shown before the server starts anew: {why}"
+                ),
             )
         };
         if let Some(broken) = self.broken.get() {
@@ -410,7 +532,10 @@ impl Channel {
                 tracing::error!(channel = %self.id, lsn = %lsn, error = %failure, "a logged record can't be applied; the channel stops");
                 let stopped = Failure::new(
                     Code::Unavailable,
-                    format!("channel {}: record {lsn} could not be applied ({failure}); restart the server", self.id),
+                    format!(
+                        "channel {}: record {lsn} could not be applied ({failure}); restart the server",
+                        self.id
+                    ),
                 );
                 let mut stamper = self.stamper.lock().unwrap_or_else(PoisonError::into_inner);
                 stamper.failed.get_or_insert_with(|| stopped.clone());
@@ -472,14 +597,18 @@ impl Channel {
                         None => work.push((shard, vec![(part, held)])),
                     }
                 }
-                let started = work.iter().flat_map(|(_, parts)| parts).filter(|(p, _)| p.rows.is_some()).count();
+                let started = work
+                    .iter()
+                    .flat_map(|(_, parts)| parts)
+                    .filter(|(p, _)| p.rows.is_some())
+                    .count();
                 let mut ids = self.take_segment_ids(started).await?;
                 let (applied, unused) = self
                     .pool
                     .run(move || {
-                        let applied = work
-                            .into_iter()
-                            .try_for_each(|(shard, parts)| apply_parts(&shard, lsn, ts, &meta, primary, parts, &mut ids));
+                        let applied = work.into_iter().try_for_each(|(shard, parts)| {
+                            apply_parts(&shard, lsn, ts, &meta, primary, parts, &mut ids)
+                        });
                         (applied, ids)
                     })
                     .await
@@ -490,7 +619,10 @@ impl Channel {
             Record::Truncate { ts, collection } => {
                 let shards: Vec<_> = {
                     let all = self.shards.read();
-                    all.values().filter(|s| s.id.collection == collection).cloned().collect()
+                    all.values()
+                        .filter(|s| s.id.collection == collection)
+                        .cloned()
+                        .collect()
                 };
                 for shard in shards {
                     shard.truncate(lsn, ts, self.clock.monotonic());
@@ -508,14 +640,24 @@ impl Channel {
             applied.lsn = last;
             applied.ts = applied.ts.max(ts);
         });
-        self.stamper.lock().unwrap_or_else(PoisonError::into_inner).recent = RecentKeys::since(ts);
+        self.stamper
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recent = RecentKeys::since(ts);
     }
 
     /// Accounts for the rows of a replayed record. Replay never fails for want of memory: the rows were
     /// acknowledged, and flushing them is what makes room.
     pub(crate) fn reserve_for_replay(&self, record: &Record) -> Option<Reservation> {
-        let Record::Write(write) = record else { return None };
-        let bytes = write.parts.iter().filter_map(|p| p.rows.as_ref()).map(batch_bytes).sum();
+        let Record::Write(write) = record else {
+            return None;
+        };
+        let bytes = write
+            .parts
+            .iter()
+            .filter_map(|p| p.rows.as_ref())
+            .map(batch_bytes)
+            .sum();
         self.budget.try_reserve(MemoryKind::Growing, bytes).ok()
     }
 
@@ -551,7 +693,8 @@ impl Channel {
         if now.ts >= wanted {
             return Ok(now);
         }
-        let horizon = self.clock.unix_ms() + u64::try_from(self.options.future_read_max.as_millis()).unwrap_or(u64::MAX);
+        let horizon = self.clock.unix_ms()
+            + u64::try_from(self.options.future_read_max.as_millis()).unwrap_or(u64::MAX);
         if wanted.unix_ms() > horizon {
             return Err(Failure::invalid(format!(
                 "guarantee_timestamp: {wanted} is {} ms ahead of the server's clock",
@@ -585,19 +728,24 @@ impl Channel {
     pub(crate) async fn close(&self, deadline: Duration) -> bool {
         let barrier = {
             let mut stamper = self.stamper.lock().unwrap_or_else(PoisonError::into_inner);
-            stamper
-                .failed
-                .get_or_insert_with(|| Failure::new(Code::Unavailable, "the server is shutting down"));
+            stamper.failed.get_or_insert_with(|| {
+                Failure::new(Code::Unavailable, "the server is shutting down")
+            });
             stamper.issued
         };
         let mut applied = self.applied.subscribe();
-        tokio::time::timeout(deadline, applied.wait_for(|a| a.sequence >= barrier)).await.is_ok_and(|r| r.is_ok())
+        tokio::time::timeout(deadline, applied.wait_for(|a| a.sequence >= barrier))
+            .await
+            .is_ok_and(|r| r.is_ok())
     }
 }
 
 /// The collection is not in the catalog.
 pub(crate) fn collection_not_found(collection: CollectionId) -> Failure {
-    Failure::new(Code::CollectionNotFound, format!("collection not found[collection={collection}]"))
+    Failure::new(
+        Code::CollectionNotFound,
+        format!("collection not found[collection={collection}]"),
+    )
 }
 
 /// One part of a record and the memory that its rows will hold.
@@ -628,22 +776,33 @@ fn apply_parts(
         });
     }
     let parts = changes;
-    shard.apply(Change { lsn, ts, schema: &meta.schema, parts }, ids)
+    shard.apply(
+        Change {
+            lsn,
+            ts,
+            schema: &meta.schema,
+            parts,
+        },
+        ids,
+    )
 }
 
 /// The keys of a batch's rows.
-pub(crate) fn primary_keys(
-    batch: &RecordBatch,
-    primary: FieldId,
-) -> Result<PkList, Failure> {
+pub(crate) fn primary_keys(batch: &RecordBatch, primary: FieldId) -> Result<PkList, Failure> {
     columns::column(batch, primary)
         .and_then(|column| PkList::from_array(column))
-        .ok_or_else(|| Failure::internal(format!("a logged batch has no primary key column {primary}")))
+        .ok_or_else(|| {
+            Failure::internal(format!(
+                "a logged batch has no primary key column {primary}"
+            ))
+        })
 }
 
 /// All keys that a record writes or deletes.
 fn written_keys(record: &Record, primary: Option<FieldId>) -> Result<Vec<PkList>, Failure> {
-    let (Record::Write(write), Some(primary)) = (record, primary) else { return Ok(Vec::new()) };
+    let (Record::Write(write), Some(primary)) = (record, primary) else {
+        return Ok(Vec::new());
+    };
     let mut keys = Vec::new();
     for part in &write.parts {
         keys.extend(part.deletes.clone());

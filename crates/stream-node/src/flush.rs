@@ -12,7 +12,8 @@ use holdfast_runtime::{Clock, MemoryKind, Shutdown};
 use holdfast_scan::Cancel;
 use holdfast_segment::{KeySet, SegmentFiles};
 use holdfast_storage::{
-    DeleteLogEntry, FileEntry, FileRole, Manifest, Manifests, NextManifest, ObjectInfo, SegmentEntry, Store,
+    DeleteLogEntry, FileEntry, FileRole, Manifest, Manifests, NextManifest, ObjectInfo,
+    SegmentEntry, Store,
     delete_log::{self, Covered, DeleteLog},
     manifests::LoadError,
     paths,
@@ -43,14 +44,27 @@ impl Flusher {
     /// Flushes one shard, and returns the segments that this made durable.
     pub(crate) async fn flush(&self, shard: &Shard) -> Result<Flushed, Failure> {
         let _one_at_a_time = shard.flushing.lock().await;
-        let before = self.manifests.current(shard.id).await.map_err(|e| e.to_failure())?;
+        let before = self
+            .manifests
+            .current(shard.id)
+            .await
+            .map_err(|e| e.to_failure())?;
         if let Some(manifest) = &before {
             // A commit of ours whose outcome we never learnt may have succeeded: its rows are in already.
-            learn(&self.manifests, shard, manifest.version, &*self.channel.clock).await?;
+            learn(
+                &self.manifests,
+                shard,
+                manifest.version,
+                &*self.channel.clock,
+            )
+            .await?;
         }
         let applied = self.channel.applied().ts;
         let Some(cut) = shard.cut() else {
-            return Ok(Flushed { segments: Vec::new(), ts: applied });
+            return Ok(Flushed {
+                segments: Vec::new(),
+                ts: applied,
+            });
         };
         let started = self.channel.clock.monotonic();
         let mut entries = Vec::with_capacity(cut.segments.len());
@@ -59,21 +73,35 @@ impl Flusher {
                 entries.push(entry);
             }
         }
-        let log = self.store_deletes(shard.id, before.as_deref(), &cut).await?;
+        let log = self
+            .store_deletes(shard.id, before.as_deref(), &cut)
+            .await?;
         let created = Timestamp::from_unix_ms(self.channel.clock.unix_ms());
         let manifest = self
             .manifests
             .update(shard.id, |current| {
-                Ok::<_, Failure>(Some(next_manifest(current, self.channel.epoch, created, &cut, &entries, log.as_ref())))
+                Ok::<_, Failure>(Some(next_manifest(
+                    current,
+                    self.channel.epoch,
+                    created,
+                    &cut,
+                    &entries,
+                    log.as_ref(),
+                )))
             })
             .await?;
         let version = manifest.map_or(ManifestVersion(0), |m| m.version);
         shard.learn(version, cut.lsn, self.channel.clock.monotonic());
-        let (rows, bytes) = entries.iter().fold((0, 0), |(r, b), e| (r + e.rows, b + e.bytes));
+        let (rows, bytes) = entries
+            .iter()
+            .fold((0, 0), |(r, b), e| (r + e.rows, b + e.bytes));
         let took = self.channel.clock.monotonic().saturating_sub(started);
         metrics::flush_done(rows, bytes, took.as_secs_f64());
         tracing::info!(shard = %shard.id, version = %version, covers = %cut.lsn, segments = entries.len(), rows, bytes, ?took, "flushed");
-        Ok(Flushed { segments: entries.iter().map(|e| e.id).collect(), ts: cut.ts })
+        Ok(Flushed {
+            segments: entries.iter().map(|e| e.id).collect(),
+            ts: cut.ts,
+        })
     }
 
     async fn store_segment(
@@ -104,7 +132,12 @@ impl Flusher {
         for file in files {
             let role = holdfast_scan::stored_role(file.role);
             let object = self
-                .put(|attempt| paths::segment_file(shard, segment.id, self.channel.epoch, attempt, role), file.bytes)
+                .put(
+                    |attempt| {
+                        paths::segment_file(shard, segment.id, self.channel.epoch, attempt, role)
+                    },
+                    file.bytes,
+                )
                 .await?;
             stored.push(FileEntry { role, object });
         }
@@ -135,13 +168,22 @@ impl Flusher {
         before: Option<&Manifest>,
         cut: &Cut,
     ) -> Result<Option<DeleteLogEntry>, Failure> {
-        let Some(before) = before.filter(|m| !m.segments.is_empty()) else { return Ok(None) };
+        let Some(before) = before.filter(|m| !m.segments.is_empty()) else {
+            return Ok(None);
+        };
         let mut keys = Vec::with_capacity(before.segments.len());
         for segment in &before.segments {
             let Some(file) = segment.files.iter().find(|f| f.role == FileRole::Keys) else {
-                return Err(Failure::internal(format!("segment {} has no key file", segment.id)));
+                return Err(Failure::internal(format!(
+                    "segment {} has no key file",
+                    segment.id
+                )));
             };
-            let bytes = self.store.map(&file.object).await.map_err(|e| e.to_failure())?;
+            let bytes = self
+                .store
+                .map(&file.object)
+                .await
+                .map_err(|e| e.to_failure())?;
             keys.push(KeySet::open(file.object.path.as_str(), &bytes).map_err(|e| e.to_failure())?);
         }
         let deletes = cut.deletes.clone();
@@ -159,7 +201,9 @@ impl Flusher {
             epoch: self.channel.epoch,
             attempt: self.channel.next_attempt(),
         };
-        delete_log::write(&self.store, covered, &log).await.map_err(|e| e.to_failure())
+        delete_log::write(&self.store, covered, &log)
+            .await
+            .map_err(|e| e.to_failure())
     }
 
     /// Puts an object under a name that was never used: an attempt that failed half-way uses its name up.
@@ -170,7 +214,10 @@ impl Flusher {
     ) -> Result<ObjectInfo, Failure> {
         // The attempt is drawn, not counted: an earlier process may have used up the first ones.
         let attempt = self.channel.next_attempt();
-        self.store.put(&name(attempt), bytes).await.map_err(|e| e.to_failure())
+        self.store
+            .put(&name(attempt), bytes)
+            .await
+            .map_err(|e| e.to_failure())
     }
 
     /// Flushes whatever has to be, when woken and now and then, until shutdown.
@@ -189,7 +236,9 @@ impl Flusher {
                 continue;
             }
             for id in self.due() {
-                let Some(shard) = self.channel.shard(id) else { continue };
+                let Some(shard) = self.channel.shard(id) else {
+                    continue;
+                };
                 let done = tokio::select! {
                     // What is written by then and named by no manifest is collected as garbage.
                     () = shutdown.triggered() => return,
@@ -225,18 +274,25 @@ impl Flusher {
     fn due(&self) -> Vec<ShardId> {
         let channel = &self.channel;
         let shards: Vec<Arc<Shard>> = channel.shards.read().values().cloned().collect();
-        let log = channel.log_bytes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let log = channel
+            .log_bytes
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut due: Vec<ShardId> = shards
             .iter()
             .filter(|s| {
                 s.unflushed_bytes() >= channel.options.segment_bytes_max
-                    || s.first_unflushed().is_some_and(|lsn| log.since(lsn) >= channel.options.replay_bytes_max)
+                    || s.first_unflushed()
+                        .is_some_and(|lsn| log.since(lsn) >= channel.options.replay_bytes_max)
             })
             .map(|s| s.id)
             .collect();
         drop(log);
         if due.is_empty() && channel.memory_is_short() {
-            let largest = shards.iter().map(|s| (s.unflushed_bytes(), s.id)).max_by_key(|(bytes, _)| *bytes);
+            let largest = shards
+                .iter()
+                .map(|s| (s.unflushed_bytes(), s.id))
+                .max_by_key(|(bytes, _)| *bytes);
             due.extend(largest.filter(|(bytes, _)| *bytes > 0).map(|(_, id)| id));
         }
         due
@@ -246,18 +302,32 @@ impl Flusher {
         let channel = &self.channel;
         let (now, linger) = (channel.clock.monotonic(), channel.options.linger);
         // When memory is short, what lingers only for the sake of older reads goes first.
-        let (used, limit) = (channel.budget.used(MemoryKind::Growing), channel.budget.limit(MemoryKind::Growing));
-        let linger = if used > limit / 2 { linger.min(Duration::from_secs(1)) } else { linger };
+        let (used, limit) = (
+            channel.budget.used(MemoryKind::Growing),
+            channel.budget.limit(MemoryKind::Growing),
+        );
+        let linger = if used > limit / 2 {
+            linger.min(Duration::from_secs(1))
+        } else {
+            linger
+        };
         // A shard of a collection that was dropped under a write is never flushed, and would hold the log.
         let catalog = channel.catalog.snapshot();
-        channel.shards.write().retain(|id, _| catalog.collection(id.collection).is_some());
+        channel
+            .shards
+            .write()
+            .retain(|id, _| catalog.collection(id.collection).is_some());
         let applied = channel.applied().lsn;
         let mut upto = applied;
         for shard in channel.shards.read().values() {
             shard.drop_lingering(now, linger);
             upto = upto.min(shard.trimmable(applied, now, linger));
         }
-        channel.log_bytes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).forget_before(upto);
+        channel
+            .log_bytes
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .forget_before(upto);
         if upto > Lsn(0)
             && let Err(error) = self.wal.trim(channel.id, upto).await
         {
@@ -321,7 +391,10 @@ fn deletes_that_reach(
     }
     found.sort_by_key(|(_, ts)| *ts);
     let stamps = found.iter().map(|(_, ts)| *ts).collect();
-    Ok(DeleteLog::new(found.into_iter().map(|(key, _)| key).collect(), stamps))
+    Ok(DeleteLog::new(
+        found.into_iter().map(|(key, _)| key).collect(),
+        stamps,
+    ))
 }
 
 /// The manifest after a flush. Segments that a truncation emptied go, whoever committed them.

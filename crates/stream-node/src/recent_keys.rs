@@ -27,7 +27,10 @@ pub(crate) struct RecentKeys {
 impl RecentKeys {
     /// Nothing is known of writes stamped at or before `start`.
     pub(crate) fn since(start: Timestamp) -> Self {
-        Self { complete_after: start, ..Self::default() }
+        Self {
+            complete_after: start,
+            ..Self::default()
+        }
     }
 
     /// Notes a write.

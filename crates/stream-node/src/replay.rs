@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 
 use crate::{
     channel::{Channel, LogBytes, Parts},
-    service::Components,
     options::Options,
+    service::Components,
     shard::Shard,
 };
 
@@ -24,9 +24,10 @@ pub(crate) async fn open(
     parts: &Components,
 ) -> Result<(Arc<Channel>, JoinHandle<()>), Failure> {
     let started = parts.clock.monotonic();
-    let epoch = holdfast_meta::claim_epoch(&*parts.meta, &holdfast_meta::keys::channel_epoch(id), owner)
-        .await
-        .map_err(|e| e.to_failure())?;
+    let epoch =
+        holdfast_meta::claim_epoch(&*parts.meta, &holdfast_meta::keys::channel_epoch(id), owner)
+            .await
+            .map_err(|e| e.to_failure())?;
     let (writer, last) = take_over(id, epoch, parts).await?;
     let hlc = Hlc::new(Arc::clone(&parts.clock));
     let shards = covered_shards(id, &parts.catalog.snapshot(), &parts.manifests, &hlc).await?;
@@ -51,7 +52,11 @@ pub(crate) async fn open(
     Ok((channel, applier))
 }
 
-async fn take_over(id: ChannelId, epoch: Epoch, parts: &Components) -> Result<(Box<dyn WalWriter>, Lsn), Failure> {
+async fn take_over(
+    id: ChannelId,
+    epoch: Epoch,
+    parts: &Components,
+) -> Result<(Box<dyn WalWriter>, Lsn), Failure> {
     parts
         .wal
         .open_writer(id, epoch)
@@ -69,11 +74,20 @@ async fn covered_shards(
     let mut shards = HashMap::new();
     for meta in catalog.collections() {
         hlc.observe(meta.updated);
-        for (shard, _) in meta.shard_ids().zip(&meta.shards).filter(|&(_, &channel)| channel == id) {
+        for (shard, _) in meta
+            .shard_ids()
+            .zip(&meta.shards)
+            .filter(|&(_, &channel)| channel == id)
+        {
             if let Some(manifest) = manifests.current(shard).await.map_err(|e| e.to_failure())? {
                 hlc.observe(manifest.covers_ts);
                 hlc.observe(manifest.created);
-                let fresh = Shard::new(shard, manifest.version, manifest.covers_lsn, manifest.covers_ts);
+                let fresh = Shard::new(
+                    shard,
+                    manifest.version,
+                    manifest.covers_lsn,
+                    manifest.covers_ts,
+                );
                 shards.insert(shard, Arc::new(fresh));
             }
         }
@@ -89,15 +103,21 @@ async fn replay(channel: &Arc<Channel>, last: Lsn, parts: &Components) -> Result
     let mut entries = match parts.wal.tail(channel.id, Lsn(1)).await {
         Ok(entries) => entries,
         Err(WalError::Trimmed { first }) if first > last => return Ok(0),
-        Err(WalError::Trimmed { first }) => parts.wal.tail(channel.id, first).await.map_err(|e| e.to_failure())?,
+        Err(WalError::Trimmed { first }) => parts
+            .wal
+            .tail(channel.id, first)
+            .await
+            .map_err(|e| e.to_failure())?,
         Err(error) => return Err(error.to_failure()),
     };
     let mut records = 0;
     while let Some(entry) = entries.next().await {
         let entry = entry.map_err(|e| e.to_failure())?;
         let bytes = entry.payload.len() as u64;
-        let record = Record::decode(entry.payload)
-            .map_err(|e| e.to_failure().within(format_args!("channel {}, record {}", channel.id, entry.lsn)))?;
+        let record = Record::decode(entry.payload).map_err(|e| {
+            e.to_failure()
+                .within(format_args!("channel {}, record {}", channel.id, entry.lsn))
+        })?;
         channel.hlc.observe(record.ts());
         channel
             .log_bytes
@@ -113,6 +133,9 @@ async fn replay(channel: &Arc<Channel>, last: Lsn, parts: &Components) -> Result
     }
     Err(Failure::new(
         Code::Corrupt,
-        format!("the log of channel {} ended before record {last}", channel.id),
+        format!(
+            "the log of channel {} ended before record {last}",
+            channel.id
+        ),
     ))
 }

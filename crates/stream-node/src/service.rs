@@ -7,13 +7,18 @@ use async_trait::async_trait;
 use holdfast_meta::{Catalog, CollectionMeta, MetaStore};
 use holdfast_node_api::{
     StreamNode,
-    read::{Guarantee, HitLists, NodeFetch, NodeQuery, NodeSearch, ReadPoint, ReadView, RowSet, ShardPoint},
+    read::{
+        Guarantee, HitLists, NodeFetch, NodeQuery, NodeSearch, ReadPoint, ReadView, RowSet,
+        ShardPoint,
+    },
     stream_node::{Flushed, FreshSegment},
     write::{WriteAck, WriteRequest},
 };
 use holdfast_runtime::{Clock, CpuPool, MemoryBudget, Shutdown};
 use holdfast_storage::{Manifests, Store};
-use holdfast_types::{ChannelId, Code, Coded, CollectionId, Failure, PartitionId, SegmentId, ShardId, Timestamp};
+use holdfast_types::{
+    ChannelId, Code, Coded, CollectionId, Failure, PartitionId, SegmentId, ShardId, Timestamp,
+};
 use holdfast_wal::Wal;
 use tokio::{sync::Notify, task::JoinHandle};
 
@@ -98,7 +103,16 @@ impl StreamNodeService {
             shutdown.spawn(Arc::clone(&flusher).run(Arc::clone(&full), shutdown.child()));
             shutdown.spawn(Arc::clone(&flusher).keep_house(shutdown.child()));
             let segment_bytes_max = options.segment_bytes_max;
-            open.insert(id, Open { channel, flusher, full, segment_bytes_max, applier });
+            open.insert(
+                id,
+                Open {
+                    channel,
+                    flusher,
+                    full,
+                    segment_bytes_max,
+                    applier,
+                },
+            );
         }
         Ok(Self {
             channels: open,
@@ -119,20 +133,26 @@ impl StreamNodeService {
     }
 
     fn meta(&self, collection: CollectionId) -> Result<Arc<CollectionMeta>, Failure> {
-        self.catalog.snapshot().collection(collection).cloned().ok_or_else(|| collection_not_found(collection))
+        self.catalog
+            .snapshot()
+            .collection(collection)
+            .cloned()
+            .ok_or_else(|| collection_not_found(collection))
     }
 
     fn open_channel(&self, id: ChannelId) -> Result<&Open, Failure> {
-        self.channels
-            .get(&id)
-            .ok_or_else(|| Failure::new(Code::NotLeader, format!("channel {id} is not owned by this node")))
+        self.channels.get(&id).ok_or_else(|| {
+            Failure::new(
+                Code::NotLeader,
+                format!("channel {id} is not owned by this node"),
+            )
+        })
     }
 
     fn channel_of(&self, meta: &CollectionMeta, shard: u32) -> Result<&Open, Failure> {
-        let id = meta
-            .shards
-            .get(shard as usize)
-            .ok_or_else(|| Failure::invalid(format!("shard {shard} is not in 0..{}", meta.shards.len())))?;
+        let id = meta.shards.get(shard as usize).ok_or_else(|| {
+            Failure::invalid(format!("shard {shard} is not in 0..{}", meta.shards.len()))
+        })?;
         self.open_channel(*id)
     }
 
@@ -145,13 +165,22 @@ impl StreamNodeService {
     }
 
     /// The segments in memory that complete a view, for a read at `at`.
-    async fn read(&self, view: &ReadView, at: Timestamp) -> Result<Vec<Arc<MemorySegment>>, Failure> {
+    async fn read(
+        &self,
+        view: &ReadView,
+        at: Timestamp,
+    ) -> Result<Vec<Arc<MemorySegment>>, Failure> {
         let meta = self.meta(view.collection)?;
         let mut segments = Vec::new();
         for part in view.shards.iter() {
             let open = self.channel_of(&meta, part.shard)?;
-            let id = ShardId { collection: view.collection, index: part.shard };
-            let Some(shard) = open.channel.shard(id) else { continue };
+            let id = ShardId {
+                collection: view.collection,
+                index: part.shard,
+            };
+            let Some(shard) = open.channel.shard(id) else {
+                continue;
+            };
             if part.version > shard.versions().1 {
                 // Somebody else's commit, or our own that is not noted yet: which of our segments are in it?
                 flush::learn(&self.manifests, &shard, part.version, &*self.clock).await?;
@@ -167,9 +196,14 @@ impl StreamNodeService {
             let found = shard.read(part.version, at, partitions).map_err(|e| {
                 let why = match e {
                     TooOld::Version(oldest) => {
-                        format!("version {} is older than {oldest}, the oldest that can be read", part.version)
+                        format!(
+                            "version {} is older than {oldest}, the oldest that can be read",
+                            part.version
+                        )
                     }
-                    TooOld::Truncated(ts) => format!("rows of before the truncation at {ts} are gone"),
+                    TooOld::Truncated(ts) => {
+                        format!("rows of before the truncation at {ts} are gone")
+                    }
                 };
                 Failure::new(Code::Conflict, format!("shard {id}: {why}"))
             })?;
@@ -190,13 +224,23 @@ impl StreamNode for StreamNodeService {
         let mut shards: Vec<u32> = request.parts.iter().map(|p| p.shard).collect();
         shards.sort_unstable();
         shards.dedup();
-        if shards.iter().any(|&s| meta.shards.get(s as usize) != Some(&open.channel.id)) {
-            return Err(Failure::invalid("the parts of one write lie on several channels"));
+        if shards
+            .iter()
+            .any(|&s| meta.shards.get(s as usize) != Some(&open.channel.id))
+        {
+            return Err(Failure::invalid(
+                "the parts of one write lie on several channels",
+            ));
         }
         let ack = open.channel.write(request).await?;
         let is_full = |index: &u32| {
-            let id = ShardId { collection: meta.id, index: *index };
-            open.channel.shard(id).is_some_and(|s| s.unflushed_bytes() >= open.segment_bytes_max)
+            let id = ShardId {
+                collection: meta.id,
+                index: *index,
+            };
+            open.channel
+                .shard(id)
+                .is_some_and(|s| s.unflushed_bytes() >= open.segment_bytes_max)
         };
         if open.channel.memory_is_short() || shards.iter().any(is_full) {
             open.full.notify_one();
@@ -204,7 +248,11 @@ impl StreamNode for StreamNodeService {
         Ok(ack)
     }
 
-    async fn read_point(&self, collection: CollectionId, guarantee: Guarantee) -> Result<ReadPoint, Failure> {
+    async fn read_point(
+        &self,
+        collection: CollectionId,
+        guarantee: Guarantee,
+    ) -> Result<ReadPoint, Failure> {
         let meta = self.meta(collection)?;
         let channels = self.channels_of(&meta)?;
         let mut ts = Timestamp::ZERO;
@@ -222,10 +270,18 @@ impl StreamNode for StreamNodeService {
         for (shard, id) in (0u32..).zip(&meta.shards) {
             let channel = &self.open_channel(*id)?.channel;
             let (oldest, newest) = channel
-                .shard(ShardId { collection, index: shard })
+                .shard(ShardId {
+                    collection,
+                    index: shard,
+                })
                 .map(|s| s.versions())
                 .unwrap_or_default();
-            shards.push(ShardPoint { shard, lsn: channel.applied().lsn, oldest, newest });
+            shards.push(ShardPoint {
+                shard,
+                lsn: channel.applied().lsn,
+                oldest,
+                newest,
+            });
         }
         Ok(ReadPoint { ts, shards })
     }
@@ -252,7 +308,10 @@ impl StreamNode for StreamNodeService {
         let mut segments: HashMap<SegmentId, Arc<MemorySegment>> = HashMap::new();
         for at in view.shards.iter() {
             let open = self.channel_of(&meta, at.shard)?;
-            let id = ShardId { collection: meta.id, index: at.shard };
+            let id = ShardId {
+                collection: meta.id,
+                index: at.shard,
+            };
             if let Some(shard) = open.channel.shard(id) {
                 segments.extend(shard.all().into_iter().map(|(s, _)| (s.id, s)));
             }
@@ -262,13 +321,19 @@ impl StreamNode for StreamNodeService {
 
     async fn flush(&self, collection: CollectionId) -> Result<Flushed, Failure> {
         let meta = self.meta(collection)?;
-        let mut flushed = Flushed { segments: Vec::new(), ts: Timestamp::MAX };
+        let mut flushed = Flushed {
+            segments: Vec::new(),
+            ts: Timestamp::MAX,
+        };
         for (index, id) in (0u32..).zip(&meta.shards) {
             let open = self.open_channel(*id)?;
             let applied = open.channel.applied().ts;
             let done = match open.channel.shard(ShardId { collection, index }) {
                 Some(shard) => open.flusher.flush(&shard).await?,
-                None => Flushed { segments: Vec::new(), ts: applied },
+                None => Flushed {
+                    segments: Vec::new(),
+                    ts: applied,
+                },
             };
             flushed.segments.extend(done.segments);
             flushed.ts = flushed.ts.min(done.ts);
@@ -290,7 +355,11 @@ impl StreamNode for StreamNodeService {
         Ok(ts)
     }
 
-    async fn drop_partition(&self, collection: CollectionId, partition: PartitionId) -> Result<(), Failure> {
+    async fn drop_partition(
+        &self,
+        collection: CollectionId,
+        partition: PartitionId,
+    ) -> Result<(), Failure> {
         let meta = self.meta(collection)?;
         for (index, id) in (0u32..).zip(&meta.shards) {
             let open = self.open_channel(*id)?;
@@ -299,7 +368,14 @@ impl StreamNode for StreamNodeService {
                 let _no_flush_meanwhile = shard.flushing.lock().await;
                 shard.drop_partition(partition)?;
             }
-            let Some(current) = self.manifests.current(id).await.map_err(|e| e.to_failure())? else { continue };
+            let Some(current) = self
+                .manifests
+                .current(id)
+                .await
+                .map_err(|e| e.to_failure())?
+            else {
+                continue;
+            };
             if current.segments.iter().any(|s| s.partition == partition) {
                 let created = Timestamp::from_unix_ms(self.clock.unix_ms());
                 self.manifests
@@ -318,7 +394,10 @@ impl StreamNode for StreamNodeService {
 
     async fn drop_collection(&self, collection: CollectionId) -> Result<(), Failure> {
         for open in self.channels.values() {
-            open.channel.shards.write().retain(|id, _| id.collection != collection);
+            open.channel
+                .shards
+                .write()
+                .retain(|id, _| id.collection != collection);
         }
         Ok(())
     }
@@ -327,17 +406,27 @@ impl StreamNode for StreamNodeService {
         let meta = self.meta(collection)?;
         let mut fresh = Vec::new();
         for (index, id) in (0u32..).zip(&meta.shards) {
-            let Some(shard) = self.open_channel(*id)?.channel.shard(ShardId { collection, index }) else { continue };
-            fresh.extend(shard.all().into_iter().filter(|(_, l)| *l != Lifecycle::Lingering).map(|(s, lifecycle)| {
-                FreshSegment {
-                    id: s.id,
-                    partition: s.partition,
-                    shard: index,
-                    rows: s.rows.len() as u64,
-                    bytes: s.bytes(),
-                    growing: lifecycle == Lifecycle::Growing,
-                }
-            }));
+            let Some(shard) = self
+                .open_channel(*id)?
+                .channel
+                .shard(ShardId { collection, index })
+            else {
+                continue;
+            };
+            fresh.extend(
+                shard
+                    .all()
+                    .into_iter()
+                    .filter(|(_, l)| *l != Lifecycle::Lingering)
+                    .map(|(s, lifecycle)| FreshSegment {
+                        id: s.id,
+                        partition: s.partition,
+                        shard: index,
+                        rows: s.rows.len() as u64,
+                        bytes: s.bytes(),
+                        growing: lifecycle == Lifecycle::Growing,
+                    }),
+            );
         }
         Ok(fresh)
     }

@@ -22,7 +22,8 @@ use holdfast_runtime::Reservation;
 use holdfast_scan::{Cancel, Readable};
 use holdfast_segment::{GrowingSegment, Hit, QuerySpec, Rows, SearchSpec};
 use holdfast_types::{
-    Coded, CollectionSchema, Failure, FieldId, Lsn, ManifestVersion, PartitionId, PkList, RowIdx, SegmentId, ShardId, Timestamp,
+    Coded, CollectionSchema, Failure, FieldId, Lsn, ManifestVersion, PartitionId, PkList, RowIdx,
+    SegmentId, ShardId, Timestamp,
 };
 use parking_lot::{Mutex, RwLock};
 
@@ -81,7 +82,11 @@ struct Frozen {
 
 impl Frozen {
     fn new(segment: Arc<MemorySegment>) -> Self {
-        Self { segment, flushed_in: None, gone: None }
+        Self {
+            segment,
+            flushed_in: None,
+            gone: None,
+        }
     }
 
     fn is_unflushed(&self) -> bool {
@@ -163,7 +168,12 @@ pub(crate) enum TooOld {
 
 impl Shard {
     /// A shard without fresh rows, whose manifest covers the log up to `covers`.
-    pub(crate) fn new(id: ShardId, version: ManifestVersion, covers: Lsn, covers_ts: Timestamp) -> Self {
+    pub(crate) fn new(
+        id: ShardId,
+        version: ManifestVersion,
+        covers: Lsn,
+        covers_ts: Timestamp,
+    ) -> Self {
         Self {
             id,
             state: RwLock::new(State {
@@ -194,8 +204,17 @@ impl Shard {
     ///
     /// # Errors
     /// A defect: the record was checked before it was logged. The shard is then not to be written to again.
-    pub(crate) fn apply(&self, change: Change<'_>, ids: &mut Vec<SegmentId>) -> Result<(), Failure> {
-        let Change { lsn, ts, schema, parts } = change;
+    pub(crate) fn apply(
+        &self,
+        change: Change<'_>,
+        ids: &mut Vec<SegmentId>,
+    ) -> Result<(), Failure> {
+        let Change {
+            lsn,
+            ts,
+            schema,
+            parts,
+        } = change;
         let mut state = self.state.write();
         if lsn <= state.covers {
             return Ok(());
@@ -203,20 +222,31 @@ impl Shard {
         for part in parts {
             if let Some(keys) = part.deletes {
                 state.delete(keys, ts);
-                state.deletes.push(DeletedKeys { lsn, ts, keys: keys.clone() });
+                state.deletes.push(DeletedKeys {
+                    lsn,
+                    ts,
+                    keys: keys.clone(),
+                });
             }
-            let Some((batch, keys)) = part.rows else { continue };
+            let Some((batch, keys)) = part.rows else {
+                continue;
+            };
             state.delete(&keys, ts);
             if !part.keep_rows || state.dropped.contains(&part.partition) {
                 // The partition is gone, but its rows had superseded older ones by then.
                 state.deletes.push(DeletedKeys { lsn, ts, keys });
                 continue;
             }
-            let current = state.growing.get(&part.partition).filter(|s| s.schema_version == schema.version);
+            let current = state
+                .growing
+                .get(&part.partition)
+                .filter(|s| s.schema_version == schema.version);
             let segment = match current {
                 Some(segment) => Arc::clone(segment),
                 None => {
-                    let id = ids.pop().ok_or_else(|| Failure::internal("no id for a new segment"))?;
+                    let id = ids
+                        .pop()
+                        .ok_or_else(|| Failure::internal("no id for a new segment"))?;
                     let segment = Arc::new(MemorySegment {
                         id,
                         partition: part.partition,
@@ -231,7 +261,10 @@ impl Shard {
                     segment
                 }
             };
-            segment.rows.append(batch, ts, lsn).map_err(|e| e.to_failure())?;
+            segment
+                .rows
+                .append(batch, ts, lsn)
+                .map_err(|e| e.to_failure())?;
             if let Some(reservation) = part.reservation {
                 segment.account(reservation);
             }
@@ -270,8 +303,14 @@ impl Shard {
         let state = &mut *self.state.write();
         state.dropped.insert(partition);
         let growing = state.growing.remove(&partition);
-        let frozen = state.frozen.extract_if(.., |f| f.segment.partition == partition);
-        let gone: Vec<_> = frozen.filter(Frozen::is_unflushed).map(|f| f.segment).chain(growing).collect();
+        let frozen = state
+            .frozen
+            .extract_if(.., |f| f.segment.partition == partition);
+        let gone: Vec<_> = frozen
+            .filter(Frozen::is_unflushed)
+            .map(|f| f.segment)
+            .chain(growing)
+            .collect();
         for segment in gone {
             let lsn = segment.rows.lsn();
             for (keys, stamps) in segment.rows.keys_and_stamps().map_err(|e| e.to_failure())? {
@@ -279,7 +318,11 @@ impl Shard {
                 for run in stamps.chunk_by(|a, b| a == b) {
                     let keys = (first..first + run.len()).map(|i| keys.get(i)).collect();
                     first += run.len();
-                    state.deletes.push(DeletedKeys { lsn, ts: run[0], keys });
+                    state.deletes.push(DeletedKeys {
+                        lsn,
+                        ts: run[0],
+                        keys,
+                    });
                 }
             }
         }
@@ -289,8 +332,17 @@ impl Shard {
     /// Bytes of rows that are in no manifest yet.
     pub(crate) fn unflushed_bytes(&self) -> u64 {
         let state = self.state.read();
-        let frozen = state.frozen.iter().filter(|f| f.is_unflushed()).map(|f| &f.segment);
-        state.growing.values().chain(frozen).map(|s| s.bytes()).sum()
+        let frozen = state
+            .frozen
+            .iter()
+            .filter(|f| f.is_unflushed())
+            .map(|f| &f.segment);
+        state
+            .growing
+            .values()
+            .chain(frozen)
+            .map(|s| s.bytes())
+            .sum()
     }
 
     /// The first record that a restart would have to replay for this shard.
@@ -304,7 +356,9 @@ impl Shard {
     /// older manifest still finds it.
     pub(crate) fn trimmable(&self, applied: Lsn, now: Duration, linger: Duration) -> Lsn {
         let mut state = self.state.write();
-        let free = state.first_unflushed.map_or(applied, |first| Lsn(first.0 - 1));
+        let free = state
+            .first_unflushed
+            .map_or(applied, |first| Lsn(first.0 - 1));
         while let Some(&(at, covers)) = state.commits.front()
             && now.saturating_sub(at) >= linger
         {
@@ -341,18 +395,31 @@ impl Shard {
         let frozen = state
             .frozen
             .iter()
-            .filter(|f| f.flushed_in.is_none_or(|(v, _)| v > version) && f.gone.is_none_or(|(ts, _)| ts > at))
+            .filter(|f| {
+                f.flushed_in.is_none_or(|(v, _)| v > version)
+                    && f.gone.is_none_or(|(ts, _)| ts > at)
+            })
             .map(|f| &f.segment);
         let segments = state.growing.values().chain(frozen);
-        Ok(segments.filter(|s| partitions.contains(&s.partition)).cloned().collect())
+        Ok(segments
+            .filter(|s| partitions.contains(&s.partition))
+            .cloned()
+            .collect())
     }
 
     /// Every segment in memory, whatever reads see it.
     pub(crate) fn all(&self) -> Vec<(Arc<MemorySegment>, Lifecycle)> {
         let state = self.state.read();
-        let growing = state.growing.values().map(|s| (Arc::clone(s), Lifecycle::Growing));
+        let growing = state
+            .growing
+            .values()
+            .map(|s| (Arc::clone(s), Lifecycle::Growing));
         let frozen = state.frozen.iter().map(|f| {
-            let lifecycle = if f.is_unflushed() { Lifecycle::Sealed } else { Lifecycle::Lingering };
+            let lifecycle = if f.is_unflushed() {
+                Lifecycle::Sealed
+            } else {
+                Lifecycle::Lingering
+            };
             (Arc::clone(&f.segment), lifecycle)
         });
         growing.chain(frozen).collect()
@@ -363,9 +430,7 @@ impl Shard {
         let mut state = self.state.write();
         state.first_unflushed?;
         let growing = std::mem::take(&mut state.growing);
-        state
-            .frozen
-            .extend(growing.into_values().map(Frozen::new));
+        state.frozen.extend(growing.into_values().map(Frozen::new));
         let segments = state
             .frozen
             .iter()
