@@ -81,6 +81,7 @@ fn fresh(rows: u64) -> FreshSegment {
         rows,
         bytes: 1,
         growing: true,
+        oldest: None,
     }
 }
 

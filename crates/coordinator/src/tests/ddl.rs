@@ -333,6 +333,7 @@ fn fresh(partition: PartitionId, rows: u64) -> FreshSegment {
         rows,
         bytes: 1,
         growing: true,
+        oldest: None,
     }
 }
 

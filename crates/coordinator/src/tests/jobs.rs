@@ -95,6 +95,7 @@ async fn an_empty_collection_is_indexed_at_once() {
         rows: 7,
         bytes: 1,
         growing: true,
+        oldest: None,
     }];
     let p = w.progress().await;
     assert_eq!((p.indexed_rows, p.total_rows, p.pending_rows), (7, 7, 0));

@@ -1,3 +1,5 @@
+//! Tests of `local`.
+
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
