@@ -1,7 +1,7 @@
 //! Flush, and what is stored.
 
 use holdfast_node_api::coordinator::{CollectionName, FlushReport, Statistics, StoredSegment};
-use holdfast_types::{Failure, PartitionId};
+use holdfast_types::{Failure, PartitionId, Timestamp};
 
 use crate::{CoordinatorService, partitions::not_found};
 
@@ -9,7 +9,10 @@ impl CoordinatorService {
     pub(crate) async fn flush_now(&self, name: &CollectionName) -> Result<FlushReport, Failure> {
         let meta = self.resolve(name)?;
         let flushed = self.parts.streams.flush(meta.id).await?;
-        self.hlc.observe(flushed.ts.min(self.hlc.now()));
+        // The largest stamp stands for "nothing was ever written".
+        if flushed.ts != Timestamp::MAX {
+            self.hlc.observe(flushed.ts);
+        }
         self.announce_segments();
         let manifests = self.manifests_of(&meta).await?;
         let all = manifests.iter().flat_map(|m| &m.segments);

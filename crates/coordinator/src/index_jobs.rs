@@ -85,3 +85,6 @@ pub(crate) fn progress(
     }
     progress
 }
+
+#[cfg(test)]
+mod tests;

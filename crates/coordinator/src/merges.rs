@@ -8,7 +8,8 @@ use holdfast_node_api::{
     worker::{Compacted, CompactionJob, JobOutcome},
 };
 use holdfast_runtime::Shutdown;
-use holdfast_types::{Failure, SegmentId, Timestamp};
+use holdfast_storage::Manifest;
+use holdfast_types::{Code, Failure, SegmentId, Timestamp};
 
 use crate::{
     CoordinatorService,
@@ -52,29 +53,37 @@ impl CoordinatorService {
     /// The first merge that pays; it is under way from now on.
     async fn automatic_merge(&self) -> Option<Queued> {
         let snapshot = self.parts.catalog.snapshot();
+        let mut seen = HashSet::new();
+        let mut complete = true;
         for meta in snapshot.collections() {
-            let jobs = match self.merge_jobs(meta, Mode::Automatic).await {
-                Ok(jobs) => jobs,
+            let manifests = match self.manifests_of(meta).await {
+                Ok(manifests) => manifests,
                 Err(failure) => {
+                    complete = false;
                     tracing::error!(collection = %meta.id, error = %failure, "a manifest can't be read");
                     continue;
                 }
             };
+            let jobs = self.merge_jobs(meta, &manifests, Mode::Automatic);
             if let Some(job) = jobs.into_iter().next() {
                 self.runs.lock().start(&job);
                 return Some(Queued::automatic(job));
             }
+            seen.extend(manifests.iter().flat_map(|m| &m.segments).map(|s| s.id));
+        }
+        if complete {
+            self.merge_faults.lock().retain(|id| seen.contains(&id));
         }
         None
     }
 
     /// What is worth merging in a collection now, but for what is planned already or failed lately.
-    async fn merge_jobs(
+    fn merge_jobs(
         &self,
-        meta: &Arc<CollectionMeta>,
+        meta: &CollectionMeta,
+        manifests: &[Arc<Manifest>],
         mode: Mode,
-    ) -> Result<Vec<CompactionJob>, Failure> {
-        let manifests = self.manifests_of(meta).await?;
+    ) -> Vec<CompactionJob> {
         let now = self.wall();
         let retention = u64::try_from(self.options.dead_rows_retention.as_millis());
         let kept = now.unix_ms().saturating_sub(retention.unwrap_or(u64::MAX));
@@ -90,7 +99,7 @@ impl CoordinatorService {
             busy.extend(all.filter(|id| faults.waits(*id, monotonic)));
         }
         let mut jobs = Vec::new();
-        for manifest in &manifests {
+        for manifest in manifests {
             jobs.extend(merge_plans::plan(
                 manifest,
                 &self.options,
@@ -104,7 +113,7 @@ impl CoordinatorService {
             let first = manifests.iter().find_map(|m| m.segment(job.sources[0]));
             first.is_some_and(|s| meta.partition_by_id(s.partition).is_some())
         });
-        Ok(jobs)
+        jobs
     }
 
     /// Has segments merged; how long to wait before the next merge when this one failed.
@@ -131,10 +140,7 @@ impl CoordinatorService {
             }) => {
                 self.put_off(
                     job,
-                    &Failure::new(
-                        holdfast_types::Code::Conflict,
-                        "the worker finds nothing to do",
-                    ),
+                    &Failure::new(Code::Conflict, "the worker finds nothing to do"),
                     now,
                 );
                 self.runs.lock().obsolete(&merge);
@@ -143,13 +149,17 @@ impl CoordinatorService {
             Err(failure) => {
                 let is_final = self.put_off(job, &failure, now);
                 tracing::warn!(shard = %job.shard, sources = job.sources.len(), error = %failure, is_final, "segments could not be merged");
+                let pause = self
+                    .options
+                    .retry_min
+                    .saturating_mul(1 << merge.tries.min(TRIES_MAX));
                 let mut runs = self.runs.lock();
                 if merge.of.is_some() && !is_final && merge.tries + 1 < TRIES_MAX {
                     runs.again(merge);
                 } else {
                     runs.failed(&merge);
                 }
-                Some(self.options.retry_min)
+                Some(pause.min(self.options.retry_max))
             }
         }
     }
@@ -170,8 +180,9 @@ impl CoordinatorService {
         force: bool,
     ) -> Result<i64, Failure> {
         let meta = self.resolve(name)?;
+        let manifests = self.manifests_of(&meta).await?;
         let mode = if force { Mode::Forced } else { Mode::Asked };
-        let jobs = self.merge_jobs(&meta, mode).await?;
+        let jobs = self.merge_jobs(&meta, &manifests, mode);
         if jobs.is_empty() {
             return Ok(-1);
         }

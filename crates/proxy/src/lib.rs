@@ -20,6 +20,8 @@
 
 mod answer;
 mod ddl;
+#[cfg(test)]
+mod fakes;
 mod grpc;
 mod info;
 mod metrics;

@@ -1,9 +1,9 @@
 //! Following a channel's log: the deletes in it reach the segments that are served.
 //!
 //! One task follows each channel, from the position at which the first shard of it was served. A shard
-//! that is served later is attached at the task's position at once, and what lies between its manifest
-//! and that position is read separately; deletes may be applied twice and in any order, since the
-//! earliest one after a row's insert is what counts.
+//! that is served later is attached at once, and what lies between its manifest and the record that the
+//! task was at is read separately; deletes may be applied twice and in any order, since the earliest one
+//! after a row's insert is what counts.
 
 use std::{
     collections::HashMap,
@@ -13,6 +13,7 @@ use std::{
 use futures::StreamExt;
 use holdfast_meta::Catalog;
 use holdfast_runtime::{CpuPool, Shutdown};
+use holdfast_storage::Manifests;
 use holdfast_types::{
     ChannelId, Code, Coded, CollectionId, Failure, Lsn, PkList, ShardId, Timestamp, columns,
 };
@@ -29,6 +30,7 @@ pub(crate) struct Follower {
     channel: ChannelId,
     wal: Arc<dyn Wal>,
     catalog: Arc<Catalog>,
+    manifests: Arc<Manifests>,
     pool: Arc<CpuPool>,
     state: Mutex<State>,
 }
@@ -36,6 +38,8 @@ pub(crate) struct Follower {
 struct State {
     /// Every record at or before this has reached the attached shards.
     position: Lsn,
+    /// The last record whose receivers were chosen: a shard attached from now on gets those after it.
+    taken: Lsn,
     shards: HashMap<ShardId, Weak<ServedShard>>,
 }
 
@@ -45,6 +49,7 @@ impl Follower {
         channel: ChannelId,
         wal: Arc<dyn Wal>,
         catalog: Arc<Catalog>,
+        manifests: Arc<Manifests>,
         pool: Arc<CpuPool>,
         shutdown: &Shutdown,
     ) -> Result<Arc<Self>, Failure> {
@@ -53,9 +58,11 @@ impl Follower {
             channel,
             wal,
             catalog,
+            manifests,
             pool,
             state: Mutex::new(State {
                 position,
+                taken: position,
                 shards: HashMap::new(),
             }),
         });
@@ -63,11 +70,12 @@ impl Follower {
         Ok(follower)
     }
 
-    /// Delivers what comes from now on to the shard; returns the position before that.
+    /// Delivers what comes from now on to the shard; returns the position before that. The record at that
+    /// position may still be on its way to others, so it counts as missed.
     pub(crate) fn attach(&self, shard: &Arc<ServedShard>) -> Lsn {
         let mut state = self.state.lock();
         state.shards.insert(shard.id, Arc::downgrade(shard));
-        state.position
+        state.taken
     }
 
     /// Delivers no more to the shard.
@@ -75,17 +83,29 @@ impl Follower {
         self.state.lock().shards.remove(&shard);
     }
 
-    /// Delivers the records after `covers` up to `upto` to the shard, and says that it has caught up.
+    /// Delivers the records after `covers` up to `upto` to the shard, and says that it has caught up; false
+    /// when the log has lost some of them: then a newer manifest has them.
     pub(crate) async fn catch_up(
         &self,
         shard: &Arc<ServedShard>,
         covers: Lsn,
         upto: Lsn,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         if covers < upto {
             let mut entries = match self.wal.tail(self.channel, covers.next()).await {
-                // What was trimmed is in manifests, and this shard's covers everything of its own that was.
-                Err(WalError::Trimmed { first }) => self.wal.tail(self.channel, first).await,
+                Err(WalError::Trimmed { first }) => {
+                    // What was trimmed is in manifests. If this manifest is still the newest, nothing of it
+                    // was of this shard.
+                    let newest = self
+                        .manifests
+                        .current(shard.id)
+                        .await
+                        .map_err(|e| e.to_failure())?;
+                    if newest.map_or(Lsn(0), |m| m.covers_lsn) > covers {
+                        return Ok(false);
+                    }
+                    self.wal.tail(self.channel, first).await
+                }
                 other => other,
             }
             .map_err(|e| e.to_failure())?;
@@ -103,7 +123,7 @@ impl Follower {
         // Under the lock, so that the position can't move between the two.
         let state = self.state.lock();
         shard.applied.send_replace(Some(state.position));
-        Ok(())
+        Ok(true)
     }
 
     async fn run(self: Arc<Self>, shutdown: Shutdown) {
@@ -149,6 +169,7 @@ impl Follower {
     fn skip_to(&self, position: Lsn) {
         let mut state = self.state.lock();
         state.position = position;
+        state.taken = position;
         for shard in state.shards.values().filter_map(Weak::upgrade) {
             shard.applied.send_replace(None);
             shard.reload.notify_one();
@@ -165,7 +186,8 @@ impl Follower {
         let attached: HashMap<ShardId, Arc<ServedShard>> = match only {
             Some(shard) => HashMap::from([(shard.id, Arc::clone(shard))]),
             None => {
-                let state = self.state.lock();
+                let mut state = self.state.lock();
+                state.taken = lsn;
                 state
                     .shards
                     .iter()

@@ -58,6 +58,7 @@ impl Loader {
         Ok(View {
             version: manifest.version,
             covers: manifest.covers_lsn,
+            truncated: manifest.truncated,
             schema_version: meta.schema.version,
             segments,
         })

@@ -15,7 +15,7 @@ use holdfast_runtime::{Clock, CpuPool, Shutdown};
 use holdfast_segment::{QuerySpec, SealedSegment, SearchSpec};
 use holdfast_storage::{Manifests, Store};
 use holdfast_types::{
-    ChannelId, Code, Coded, CollectionId, Failure, Lsn, ManifestVersion, Timestamp,
+    ChannelId, Code, Coded, CollectionId, Failure, Lsn, ManifestVersion, PartitionId, Timestamp,
 };
 use holdfast_wal::Wal;
 use parking_lot::RwLock;
@@ -113,12 +113,17 @@ impl Node {
             return Ok(Arc::clone(follower));
         }
         let Components {
-            catalog, wal, pool, ..
+            catalog,
+            wal,
+            manifests,
+            pool,
+            ..
         } = &self.parts;
         let follower = Follower::start(
             channel,
             Arc::clone(wal),
             Arc::clone(catalog),
+            Arc::clone(manifests),
             Arc::clone(pool),
             &self.shutdown,
         )
@@ -141,7 +146,9 @@ impl Node {
                     break;
                 }
                 tracing::error!(shard = %shard.id, error = %failure, retry_in = ?pause, "the newest manifest version can't be served");
-                shard.phase.send_replace(Phase::Failed(failure));
+                if shard.newest().is_none() {
+                    shard.phase.send_replace(Phase::Failed(failure));
+                }
             }
             tokio::select! {
                 () = shard.released.cancelled() => break,
@@ -156,20 +163,16 @@ impl Node {
 
     async fn serve_until_failure(&self, shard: &Arc<ServedShard>) -> Result<(), Failure> {
         let follower = self.follower(shard.channel).await?;
-        // Attached before the manifest is read: what the log holds beyond the manifest is then either
-        // delivered or read by catching up.
-        let position = follower.attach(shard);
         let mut versions = self
             .parts
             .manifests
             .watch(Some(shard.id))
             .await
             .map_err(|e| e.to_failure())?;
-        let covers = self.refresh(shard).await?;
         if shard.applied.borrow().is_none() {
-            follower.catch_up(shard, covers, position).await?;
+            self.open_anew(shard, &follower).await?;
         }
-        let mut housekeeping = tokio::time::interval(Duration::from_secs(1));
+        let mut housekeeping = tokio::time::interval(self.options.maintenance_period);
         let mut revision = self.parts.catalog.snapshot().revision();
         loop {
             tokio::select! {
@@ -181,16 +184,30 @@ impl Node {
                     revision = changed?.revision();
                     self.refresh(shard).await?;
                 }
-                () = shard.reload.notified() => {
-                    let position = follower.attach(shard);
-                    shard.forget();
-                    let covers = self.refresh(shard).await?;
-                    follower.catch_up(shard, covers, position).await?;
-                }
+                () = shard.reload.notified() => self.open_anew(shard, &follower).await?,
                 _ = housekeeping.tick() => {
                     shard.drop_lingering(self.parts.clock.monotonic(), self.options.linger);
                 }
             }
+        }
+    }
+
+    /// Opens the newest manifest version from the store alone, and catches up with the log.
+    async fn open_anew(
+        &self,
+        shard: &Arc<ServedShard>,
+        follower: &Follower,
+    ) -> Result<(), Failure> {
+        loop {
+            // Segments that were open missed deletes, and some of what the log delivered since. What it
+            // delivers from here on is kept: so attached after that and before the manifest is read.
+            shard.forget();
+            let position = follower.attach(shard);
+            let covers = self.refresh(shard).await?;
+            if follower.catch_up(shard, covers, position).await? {
+                return Ok(());
+            }
+            tracing::info!(shard = %shard.id, covers = %covers, "the log was trimmed while it was caught up with");
         }
     }
 
@@ -225,6 +242,7 @@ impl Node {
             None => View {
                 version,
                 covers: Lsn(0),
+                truncated: None,
                 schema_version: meta.schema.version,
                 segments: Vec::new(),
             },
@@ -282,6 +300,20 @@ impl Node {
         at: Timestamp,
     ) -> Result<Vec<(Option<Timestamp>, Vec<Arc<SealedSegment>>)>, Failure> {
         let shards = self.shards(view.collection)?;
+        let existing: Vec<PartitionId>;
+        let partitions = match view.partitions.as_deref() {
+            Some(partitions) => partitions,
+            None => {
+                // The rows of a dropped partition are gone at once, whatever version is served.
+                existing = self
+                    .meta(view.collection)?
+                    .partitions
+                    .iter()
+                    .map(|p| p.id)
+                    .collect();
+                &existing
+            }
+        };
         let mut parts = Vec::with_capacity(view.shards.len());
         for wanted in view.shards.iter() {
             let shard = shards.get(wanted.shard as usize).ok_or_else(|| {
@@ -293,7 +325,17 @@ impl Node {
             })?;
             self.serving(shard).await?;
             self.reached(&shard.applied, wanted.lsn).await?;
-            let segments = shard.view(wanted.version)?.of(view.partitions.as_deref());
+            let served = shard.view(wanted.version)?;
+            if let Some(ts) = served.truncated.filter(|&ts| at < ts) {
+                return Err(Failure::new(
+                    Code::Conflict,
+                    format!(
+                        "shard {}: rows of before the truncation at {ts} are gone",
+                        shard.id
+                    ),
+                ));
+            }
+            let segments = served.of(partitions);
             parts.push((shard.gone_before(at), segments));
         }
         // Most of the time all shards hide the same, nothing: read them as one.

@@ -38,17 +38,19 @@ impl Served {
 pub(crate) struct View {
     pub(crate) version: ManifestVersion,
     pub(crate) covers: Lsn,
+    /// Rows stamped at or before this are not in it; so it can't answer reads of before that.
+    pub(crate) truncated: Option<Timestamp>,
     /// Version of the schema the segments were opened with.
     pub(crate) schema_version: i32,
     pub(crate) segments: Vec<Arc<Served>>,
 }
 
 impl View {
-    /// The segments of `partitions` (all when absent).
-    pub(crate) fn of(&self, partitions: Option<&[PartitionId]>) -> Vec<Arc<SealedSegment>> {
+    /// The segments of `partitions`.
+    pub(crate) fn of(&self, partitions: &[PartitionId]) -> Vec<Arc<SealedSegment>> {
         self.segments
             .iter()
-            .filter(|s| partitions.is_none_or(|p| p.contains(&s.entry.partition)))
+            .filter(|s| partitions.contains(&s.entry.partition))
             .map(|s| Arc::clone(&s.segment))
             .collect()
     }

@@ -8,7 +8,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -36,7 +36,7 @@ use crate::{
     metrics,
     options::Options,
     recent_keys::RecentKeys,
-    shard::{Change, Shard},
+    shard::{Change, PartChange, Shard},
 };
 
 /// Bytes that one permit of the in-flight semaphore stands for.
@@ -62,7 +62,6 @@ pub(crate) struct Applied {
 
 /// What is given out under the stamping lock.
 struct Stamper {
-    writer: Box<dyn WalWriter>,
     recent: RecentKeys,
     issued: u64,
     queue: mpsc::UnboundedSender<Pending>,
@@ -74,6 +73,8 @@ struct Stamper {
 struct Pending {
     sequence: u64,
     record: Record,
+    /// Of the record in the log.
+    bytes: u64,
     done: AppendDone,
     reservation: Option<Reservation>,
     _permit: OwnedSemaphorePermit,
@@ -91,13 +92,19 @@ pub(crate) struct Channel {
     pub(crate) pool: Arc<CpuPool>,
     pub(crate) budget: Arc<MemoryBudget>,
     stamper: Mutex<Stamper>,
+    writer: Box<dyn WalWriter>,
+    /// Held while a write waits for room in the log's queue and takes it, so that nobody else takes it.
+    turn: tokio::sync::Mutex<()>,
+    /// Why nothing is applied any more: reads at newer points would miss a durable record.
+    broken: OnceLock<Failure>,
     inflight: Arc<Semaphore>,
     pub(crate) shards: RwLock<HashMap<ShardId, Arc<Shard>>>,
     applied: watch::Sender<Applied>,
     /// Bytes of log after each position of interest: (position, bytes appended when it was), for the
     /// bound on replay.
     pub(crate) log_bytes: Mutex<LogBytes>,
-    segment_ids: tokio::sync::Mutex<std::ops::Range<i64>>,
+    /// Ids for segments to come.
+    segment_ids: tokio::sync::Mutex<Vec<SegmentId>>,
     attempts: AtomicU32,
 }
 
@@ -186,12 +193,14 @@ impl Channel {
             pool,
             budget,
             stamper: Mutex::new(Stamper {
-                writer,
                 recent: RecentKeys::since(ts),
                 issued: 0,
                 queue,
                 failed: None,
             }),
+            writer,
+            turn: tokio::sync::Mutex::default(),
+            broken: OnceLock::new(),
             inflight: Arc::new(Semaphore::new(permits)),
             shards: RwLock::new(shards),
             applied: watch::Sender::new(Applied {
@@ -200,7 +209,7 @@ impl Channel {
                 sequence: 0,
             }),
             log_bytes: Mutex::new(log_bytes),
-            segment_ids: tokio::sync::Mutex::new(0..0),
+            segment_ids: tokio::sync::Mutex::default(),
             attempts: AtomicU32::new(0),
         });
         let applier = tokio::spawn(Arc::clone(&channel).apply_all(pending));
@@ -315,10 +324,19 @@ impl Channel {
             unchanged_since,
             parts,
         } = request;
-        let primary = match self.catalog.snapshot().collection(collection) {
-            Some(meta) => meta.schema.primary().id,
-            None => return Err(collection_not_found(collection)),
-        };
+        let snapshot = self.catalog.snapshot();
+        let meta = snapshot
+            .collection(collection)
+            .ok_or_else(|| collection_not_found(collection))?;
+        let primary = meta.schema.primary().id;
+        for part in parts.iter().filter(|p| p.rows.is_some()) {
+            if meta.partition_by_id(part.partition).is_none() {
+                return Err(Failure::new(
+                    Code::PartitionNotFound,
+                    format!("partition not found[partition={}]", part.partition),
+                ));
+            }
+        }
         let parts = parts
             .into_iter()
             .map(|p| RecordPart {
@@ -371,6 +389,8 @@ impl Channel {
     ) -> Result<WriteAck, Failure> {
         let (reply, answer) = oneshot::channel();
         let channel = Arc::clone(self);
+        let turn = self.turn.lock().await;
+        self.writer.ready().await;
         // Encoding copies the rows, which is too long for an async thread.
         self.pool
             .run(move || {
@@ -385,6 +405,7 @@ impl Channel {
             })
             .await
             .map_err(|e| e.to_failure())??;
+        drop(turn);
         answer.await.unwrap_or_else(|_| {
             Err(Failure::new(
                 Code::OutcomeUnknown,
@@ -431,15 +452,12 @@ impl Channel {
         }
         let payload = record.encode().map_err(|e| e.to_failure())?;
         let bytes = payload.len() as u64;
-        let (lsn, done) = stamper.writer.append(payload);
-        self.log_bytes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .add(lsn, bytes);
+        let (_, done) = self.writer.append(payload);
         stamper.issued += 1;
         let pending = Pending {
             sequence: stamper.issued,
             record,
+            bytes,
             done,
             reservation,
             _permit: permit,
@@ -453,20 +471,26 @@ impl Channel {
 
     /// Applies records in log order until the channel is closed.
     async fn apply_all(self: Arc<Self>, mut pending: mpsc::UnboundedReceiver<Pending>) {
-        while let Some(Pending {
-            sequence,
-            record,
-            done,
-            reservation,
-            _permit,
-            reply,
-        }) = pending.recv().await
-        {
+        while let Some(pending) = pending.recv().await {
+            let Pending {
+                sequence,
+                record,
+                bytes,
+                done,
+                reservation,
+                _permit,
+                reply,
+            } = pending;
             let result = match done.await {
-                Ok(lsn) => self
-                    .apply(lsn, record, reservation)
-                    .await
-                    .map(|ts| (lsn, ts)),
+                Ok(lsn) => {
+                    self.log_bytes
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .add(lsn, bytes);
+                    self.apply_live(lsn, record, reservation)
+                        .await
+                        .map(|ts| (lsn, ts))
+                }
                 Err(error) => Err(self.refused(&error)),
             };
             self.applied.send_modify(|applied| {
@@ -481,6 +505,43 @@ impl Channel {
             }
             // The client may have gone away; the write stands all the same.
             drop(reply.send(result.map(|(_, ts)| WriteAck { ts })));
+        }
+    }
+
+    /// Applies a record that was just logged; after the first that can't be, none.
+    async fn apply_live(
+        self: &Arc<Self>,
+        lsn: Lsn,
+        record: Record,
+        reservation: Option<Reservation>,
+    ) -> Result<Timestamp, Failure> {
+        let undecided = |why: &Failure| {
+            Failure::new(
+                Code::OutcomeUnknown,
+                format!(
+                    "the write is in the log, but it can't be shown before the server starts anew: {why}"
+                ),
+            )
+        };
+        if let Some(broken) = self.broken.get() {
+            return Err(undecided(broken));
+        }
+        match self.apply(lsn, record, reservation).await {
+            Ok(ts) => Ok(ts),
+            Err(failure) => {
+                tracing::error!(channel = %self.id, lsn = %lsn, error = %failure, "a logged record can't be applied; the channel stops");
+                let stopped = Failure::new(
+                    Code::Unavailable,
+                    format!(
+                        "channel {}: record {lsn} could not be applied ({failure}); restart the server",
+                        self.id
+                    ),
+                );
+                let mut stamper = self.stamper.lock().unwrap_or_else(PoisonError::into_inner);
+                stamper.failed.get_or_insert_with(|| stopped.clone());
+                drop(stamper);
+                Err(undecided(self.broken.get_or_init(|| stopped)))
+            }
         }
     }
 
@@ -523,36 +584,37 @@ impl Channel {
                     // Dropped while the write was under way: there is nothing left to show it in.
                     return Ok(ts);
                 };
-                let mut work = Vec::with_capacity(write.parts.len());
+                let primary = meta.schema.primary().id;
+                let mut work: Vec<(Arc<Shard>, Vec<HeldPart>)> = Vec::new();
                 for part in write.parts {
                     let shard = self.shard_of(&meta, part.shard)?;
-                    if shard.is_covered(lsn) {
-                        continue;
-                    }
-                    let keep_rows = part.rows.is_some()
-                        && meta.partitions.iter().any(|p| p.id == part.partition);
-                    if keep_rows && shard.needs_segment(part.partition, &meta.schema) {
-                        let id = self.next_segment_id().await?;
-                        shard.start_segment(id, part.partition, &meta.schema);
-                    }
                     let held = match (&mut reservation, &part.rows) {
-                        (Some(all), Some(batch)) => {
-                            let bytes = batch_bytes(batch).min(all.bytes());
-                            Some(all.split(bytes))
-                        }
+                        (Some(all), Some(batch)) => Some(all.split(batch_bytes(batch))),
                         _ => None,
                     };
-                    work.push((shard, part, keep_rows, held));
+                    match work.iter_mut().find(|(s, _)| s.id == shard.id) {
+                        Some((_, parts)) => parts.push((part, held)),
+                        None => work.push((shard, vec![(part, held)])),
+                    }
                 }
-                self.pool
+                let started = work
+                    .iter()
+                    .flat_map(|(_, parts)| parts)
+                    .filter(|(p, _)| p.rows.is_some())
+                    .count();
+                let mut ids = self.take_segment_ids(started).await?;
+                let (applied, unused) = self
+                    .pool
                     .run(move || {
-                        for (shard, part, keep_rows, held) in work {
-                            apply_part(&shard, lsn, ts, &meta, &part, keep_rows, held)?;
-                        }
-                        Ok::<_, Failure>(ts)
+                        let applied = work.into_iter().try_for_each(|(shard, parts)| {
+                            apply_parts(&shard, lsn, ts, &meta, primary, parts, &mut ids)
+                        });
+                        (applied, ids)
                     })
                     .await
-                    .map_err(|e| e.to_failure())?
+                    .map_err(|e| e.to_failure())?;
+                self.segment_ids.lock().await.extend(unused);
+                applied.map(|()| ts)
             }
             Record::Truncate { ts, collection } => {
                 let shards: Vec<_> = {
@@ -563,9 +625,7 @@ impl Channel {
                         .collect()
                 };
                 for shard in shards {
-                    if !shard.is_covered(lsn) {
-                        shard.truncate(lsn, ts);
-                    }
+                    shard.truncate(lsn, ts, self.clock.monotonic());
                 }
                 Ok(ts)
             }
@@ -601,21 +661,26 @@ impl Channel {
         self.budget.try_reserve(MemoryKind::Growing, bytes).ok()
     }
 
+    /// Whether fresh rows take so much of their memory that some have to be flushed.
+    pub(crate) fn memory_is_short(&self) -> bool {
+        self.budget.used(MemoryKind::Growing) > self.budget.limit(MemoryKind::Growing) / 10 * 7
+    }
+
     /// A number for the name of an object, different each time.
     pub(crate) fn next_attempt(&self) -> u32 {
         self.attempts.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// An id for a new segment; ids are taken from the catalog many at a time.
-    async fn next_segment_id(&self) -> Result<SegmentId, Failure> {
+    /// Ids for as many new segments; ids are taken from the catalog many at a time.
+    async fn take_segment_ids(&self, wanted: usize) -> Result<Vec<SegmentId>, Failure> {
         const BLOCK: u32 = 64;
         let mut ids = self.segment_ids.lock().await;
-        if let Some(id) = ids.next() {
-            return Ok(SegmentId(id));
+        while ids.len() < wanted {
+            let first = self.catalog.allocate_ids(BLOCK).await?;
+            ids.extend((first..first + i64::from(BLOCK)).rev().map(SegmentId));
         }
-        let first = self.catalog.allocate_ids(BLOCK).await?;
-        *ids = first + 1..first + i64::from(BLOCK);
-        Ok(SegmentId(first))
+        let kept = ids.len() - wanted;
+        Ok(ids.split_off(kept))
     }
 
     /// A point at which `guarantee` holds.
@@ -624,7 +689,7 @@ impl Channel {
             Guarantee::Strong => return Ok(self.applied()),
             Guarantee::AtLeast(ts) | Guarantee::Exactly(ts) => ts,
         };
-        let now = *self.applied.borrow();
+        let now = self.applied();
         if now.ts >= wanted {
             return Ok(now);
         }
@@ -633,7 +698,7 @@ impl Channel {
         if wanted.unix_ms() > horizon {
             return Err(Failure::invalid(format!(
                 "guarantee_timestamp: {wanted} is {} ms ahead of the server's clock",
-                wanted.unix_ms() - self.clock.unix_ms()
+                wanted.unix_ms().saturating_sub(self.clock.unix_ms())
             )));
         }
         // From here on every new stamp is above `wanted`; when what was stamped before is applied,
@@ -648,6 +713,9 @@ impl Channel {
             .wait_for(|a| a.sequence >= barrier)
             .await
             .map_err(|_| Failure::new(Code::Unavailable, "the server is shutting down"))?;
+        if let Some(broken) = self.broken.get() {
+            return Err(broken.clone());
+        }
         self.applied.send_if_modified(|a| {
             let behind = a.ts < wanted;
             a.ts = a.ts.max(wanted);
@@ -680,29 +748,43 @@ pub(crate) fn collection_not_found(collection: CollectionId) -> Failure {
     )
 }
 
-fn apply_part(
+/// One part of a record and the memory that its rows will hold.
+type HeldPart = (RecordPart, Option<Reservation>);
+
+fn apply_parts(
     shard: &Shard,
     lsn: Lsn,
     ts: Timestamp,
     meta: &CollectionMeta,
-    part: &RecordPart,
-    keep_rows: bool,
-    reservation: Option<Reservation>,
+    primary: FieldId,
+    parts: Vec<HeldPart>,
+    ids: &mut Vec<SegmentId>,
 ) -> Result<(), Failure> {
-    let rows = part.rows.as_ref().filter(|_| keep_rows);
-    let row_keys = match rows {
-        Some(batch) => Some(primary_keys(batch, meta.schema.primary().id)?),
-        None => None,
-    };
-    shard.apply(Change {
-        lsn,
-        ts,
-        partition: part.partition,
-        rows,
-        row_keys: row_keys.as_ref(),
-        deletes: part.deletes.as_ref(),
-        reservation,
-    })
+    let (parts, held): (Vec<RecordPart>, Vec<Option<Reservation>>) = parts.into_iter().unzip();
+    let mut changes = Vec::with_capacity(parts.len());
+    for (part, reservation) in parts.iter().zip(held) {
+        let rows = match &part.rows {
+            Some(batch) => Some((batch, primary_keys(batch, primary)?)),
+            None => None,
+        };
+        changes.push(PartChange {
+            partition: part.partition,
+            rows,
+            keep_rows: meta.partition_by_id(part.partition).is_some(),
+            deletes: part.deletes.as_ref(),
+            reservation,
+        });
+    }
+    let parts = changes;
+    shard.apply(
+        Change {
+            lsn,
+            ts,
+            schema: &meta.schema,
+            parts,
+        },
+        ids,
+    )
 }
 
 /// The keys of a batch's rows.

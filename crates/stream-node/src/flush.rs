@@ -8,17 +8,18 @@
 use std::{sync::Arc, time::Duration};
 
 use holdfast_node_api::stream_node::Flushed;
-use holdfast_runtime::{MemoryKind, Shutdown};
+use holdfast_runtime::{Clock, MemoryKind, Shutdown};
 use holdfast_scan::Cancel;
 use holdfast_segment::{KeySet, SegmentFiles};
 use holdfast_storage::{
     DeleteLogEntry, FileEntry, FileRole, Manifest, Manifests, NextManifest, ObjectInfo,
     SegmentEntry, Store,
     delete_log::{self, Covered, DeleteLog},
+    manifests::LoadError,
     paths,
 };
 use holdfast_types::{Coded, Epoch, Failure, Lsn, ManifestVersion, Pk, ShardId, Timestamp};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use crate::{
     channel::Channel,
@@ -26,8 +27,6 @@ use crate::{
     shard::{Cut, MemorySegment, Shard},
 };
 
-/// How often lingering segments, the log's length and flush conditions are looked at.
-const MAINTENANCE_PERIOD: Duration = Duration::from_millis(500);
 /// First pause after a failed flush.
 const RETRY_MIN: Duration = Duration::from_millis(500);
 /// How long a flush waits for memory before it goes on without: it is what frees memory.
@@ -45,18 +44,29 @@ impl Flusher {
     /// Flushes one shard, and returns the segments that this made durable.
     pub(crate) async fn flush(&self, shard: &Shard) -> Result<Flushed, Failure> {
         let _one_at_a_time = shard.flushing.lock().await;
-        let Some(cut) = shard.cut() else {
-            return Ok(Flushed {
-                segments: Vec::new(),
-                ts: self.channel.applied().ts,
-            });
-        };
-        let started = self.channel.clock.monotonic();
         let before = self
             .manifests
             .current(shard.id)
             .await
             .map_err(|e| e.to_failure())?;
+        if let Some(manifest) = &before {
+            // A commit of ours whose outcome we never learnt may have succeeded: its rows are in already.
+            learn(
+                &self.manifests,
+                shard,
+                manifest.version,
+                &*self.channel.clock,
+            )
+            .await?;
+        }
+        let applied = self.channel.applied().ts;
+        let Some(cut) = shard.cut() else {
+            return Ok(Flushed {
+                segments: Vec::new(),
+                ts: applied,
+            });
+        };
+        let started = self.channel.clock.monotonic();
         let mut entries = Vec::with_capacity(cut.segments.len());
         for segment in &cut.segments {
             if let Some(entry) = self.store_segment(shard.id, segment, &cut).await? {
@@ -81,7 +91,7 @@ impl Flusher {
             })
             .await?;
         let version = manifest.map_or(ManifestVersion(0), |m| m.version);
-        shard.committed(&cut, version, &*self.channel.clock);
+        shard.learn(version, cut.lsn, self.channel.clock.monotonic());
         let (rows, bytes) = entries
             .iter()
             .fold((0, 0), |(r, b), e| (r + e.rows, b + e.bytes));
@@ -210,30 +220,31 @@ impl Flusher {
             .map_err(|e| e.to_failure())
     }
 
-    /// Flushes shards as they are named, and looks after everything that happens by itself, until shutdown.
-    pub(crate) async fn run(
-        self: Arc<Self>,
-        mut named: mpsc::UnboundedReceiver<ShardId>,
-        shutdown: Shutdown,
-    ) {
-        let mut tick = tokio::time::interval(MAINTENANCE_PERIOD);
+    /// Flushes whatever has to be, when woken and now and then, until shutdown.
+    pub(crate) async fn run(self: Arc<Self>, wake: Arc<Notify>, shutdown: Shutdown) {
+        let mut tick = tokio::time::interval(self.channel.options.maintenance_period);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut pause = RETRY_MIN;
         let mut not_before = Duration::ZERO;
         loop {
-            let due = tokio::select! {
+            tokio::select! {
                 () = shutdown.triggered() => return,
-                shard = named.recv() => match shard { Some(shard) => vec![shard], None => return },
-                _ = tick.tick() => { self.maintain().await; self.due() }
-            };
+                () = wake.notified() => {}
+                _ = tick.tick() => {}
+            }
             if self.channel.clock.monotonic() < not_before {
                 continue;
             }
-            for id in due {
+            for id in self.due() {
                 let Some(shard) = self.channel.shard(id) else {
                     continue;
                 };
-                match self.flush(&shard).await {
+                let done = tokio::select! {
+                    // What is written by then and named by no manifest is collected as garbage.
+                    () = shutdown.triggered() => return,
+                    done = self.flush(&shard) => done,
+                };
+                match done {
                     Ok(_) => pause = RETRY_MIN,
                     Err(failure) => {
                         metrics::flush_failed();
@@ -242,6 +253,19 @@ impl Flusher {
                         pause = (pause * 2).min(self.channel.options.flush_retry_max);
                     }
                 }
+            }
+        }
+    }
+
+    /// Drops what lingered long enough and trims the log, now and then, until shutdown: also while a long
+    /// flush runs.
+    pub(crate) async fn keep_house(self: Arc<Self>, shutdown: Shutdown) {
+        let mut tick = tokio::time::interval(self.channel.options.maintenance_period);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.triggered() => return,
+                _ = tick.tick() => self.maintain().await,
             }
         }
     }
@@ -257,25 +281,19 @@ impl Flusher {
         let mut due: Vec<ShardId> = shards
             .iter()
             .filter(|s| {
-                s.growing_bytes() >= channel.options.segment_bytes_max
+                s.unflushed_bytes() >= channel.options.segment_bytes_max
                     || s.first_unflushed()
                         .is_some_and(|lsn| log.since(lsn) >= channel.options.replay_bytes_max)
             })
             .map(|s| s.id)
             .collect();
         drop(log);
-        let (used, limit) = (
-            channel.budget.used(MemoryKind::Growing),
-            channel.budget.limit(MemoryKind::Growing),
-        );
-        if due.is_empty() && used > limit / 10 * 7 {
-            due.extend(
-                shards
-                    .iter()
-                    .filter(|s| s.growing_bytes() > 0)
-                    .max_by_key(|s| s.growing_bytes())
-                    .map(|s| s.id),
-            );
+        if due.is_empty() && channel.memory_is_short() {
+            let largest = shards
+                .iter()
+                .map(|s| (s.unflushed_bytes(), s.id))
+                .max_by_key(|(bytes, _)| *bytes);
+            due.extend(largest.filter(|(bytes, _)| *bytes > 0).map(|(_, id)| id));
         }
         due
     }
@@ -293,6 +311,12 @@ impl Flusher {
         } else {
             linger
         };
+        // A shard of a collection that was dropped under a write is never flushed, and would hold the log.
+        let catalog = channel.catalog.snapshot();
+        channel
+            .shards
+            .write()
+            .retain(|id, _| catalog.collection(id.collection).is_some());
         let applied = channel.applied().lsn;
         let mut upto = applied;
         for shard in channel.shards.read().values() {
@@ -304,12 +328,41 @@ impl Flusher {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .forget_before(upto);
-        if upto > Lsn(0) {
-            if let Err(error) = self.wal.trim(channel.id, upto).await {
-                tracing::warn!(channel = %channel.id, upto = %upto, error = %error.to_failure(), "the log could not be trimmed");
-            }
+        if upto > Lsn(0)
+            && let Err(error) = self.wal.trim(channel.id, upto).await
+        {
+            tracing::warn!(channel = %channel.id, upto = %upto, error = %error.to_failure(), "the log could not be trimmed");
         }
     }
+}
+
+/// Learns which manifest versions up to `version` hold which fresh segments: of each the first that does.
+pub(crate) async fn learn(
+    manifests: &Manifests,
+    shard: &Shard,
+    version: ManifestVersion,
+    clock: &dyn Clock,
+) -> Result<(), Failure> {
+    let (_, known) = shard.versions();
+    let covered = shard.covers();
+    let mut steps: Vec<(ManifestVersion, Lsn)> = Vec::new();
+    let mut next = version;
+    while next > known {
+        let manifest = match manifests.load(shard.id, next).await {
+            // Older ones are not kept either, so nobody reads them.
+            Err(LoadError::NotRetained { .. }) if !steps.is_empty() => break,
+            other => other.map_err(|e| e.to_failure())?,
+        };
+        steps.push((manifest.version, manifest.covers_lsn));
+        if manifest.covers_lsn <= covered {
+            break;
+        }
+        next = ManifestVersion(next.0 - 1);
+    }
+    for (version, covers) in steps.into_iter().rev() {
+        shard.learn(version, covers, clock.monotonic());
+    }
+    Ok(())
 }
 
 /// The deletes that may reach a row of the segments whose keys are given, in stamp order.

@@ -17,6 +17,9 @@ pub struct Options {
     /// keeps what a flush made superfluous.
     #[serde(with = "humantime_serde")]
     pub linger: Duration,
+    /// How often what lingers, the log's length and the conditions of a flush are looked at.
+    #[serde(with = "humantime_serde")]
+    pub maintenance_period: Duration,
     /// How long a write waits for memory before it is refused.
     #[serde(with = "humantime_serde")]
     pub memory_wait_max: Duration,
@@ -36,6 +39,7 @@ impl Default for Options {
             segment_bytes_max: 512 << 20,
             replay_bytes_max: 512 << 20,
             linger: Duration::from_secs(5),
+            maintenance_period: Duration::from_millis(500),
             memory_wait_max: Duration::from_secs(2),
             inflight_bytes_max: 256 << 20,
             flush_retry_max: Duration::from_secs(10),
@@ -58,6 +62,9 @@ impl Options {
             if bytes < least {
                 return Err(format!("{key}: {bytes} is less than {least}"));
             }
+        }
+        if self.maintenance_period.is_zero() {
+            return Err("maintenance_period: it must not be zero".to_owned());
         }
         Ok(())
     }

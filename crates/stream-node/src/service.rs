@@ -20,14 +20,14 @@ use holdfast_types::{
     ChannelId, Code, Coded, CollectionId, Failure, PartitionId, SegmentId, ShardId, Timestamp,
 };
 use holdfast_wal::Wal;
-use tokio::sync::mpsc;
+use tokio::{sync::Notify, task::JoinHandle};
 
 use crate::{
     channel::{Channel, collection_not_found},
-    flush::Flusher,
+    flush::{self, Flusher},
     options::Options,
     replay,
-    shard::{Lifecycle, MemorySegment},
+    shard::{Lifecycle, MemorySegment, TooOld},
 };
 
 /// What a stream-node is built on.
@@ -63,8 +63,17 @@ pub struct StreamNodeService {
 struct Open {
     channel: Arc<Channel>,
     flusher: Arc<Flusher>,
-    full: mpsc::UnboundedSender<ShardId>,
+    /// Wakes the flusher: a segment is full, or memory is short.
+    full: Arc<Notify>,
     segment_bytes_max: u64,
+    applier: JoinHandle<()>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // It holds the channel, which holds the sending end of its queue: it does not end by itself.
+        self.applier.abort();
+    }
 }
 
 impl StreamNodeService {
@@ -84,22 +93,24 @@ impl StreamNodeService {
         let mut open = HashMap::with_capacity(channels.len());
         for &id in channels {
             let (channel, applier) = replay::open(id, owner, options, components).await?;
-            drop(applier); // it ends by itself when the channel is dropped
             let flusher = Arc::new(Flusher {
                 channel: Arc::clone(&channel),
                 store: Arc::clone(&components.store),
                 manifests: Arc::clone(&components.manifests),
                 wal: Arc::clone(&components.wal),
             });
-            let (full, named) = mpsc::unbounded_channel();
-            shutdown.spawn(Arc::clone(&flusher).run(named, shutdown.child()));
+            let full = Arc::new(Notify::new());
+            shutdown.spawn(Arc::clone(&flusher).run(Arc::clone(&full), shutdown.child()));
+            shutdown.spawn(Arc::clone(&flusher).keep_house(shutdown.child()));
+            let segment_bytes_max = options.segment_bytes_max;
             open.insert(
                 id,
                 Open {
                     channel,
                     flusher,
                     full,
-                    segment_bytes_max: options.segment_bytes_max,
+                    segment_bytes_max,
+                    applier,
                 },
             );
         }
@@ -153,40 +164,49 @@ impl StreamNodeService {
         ids.into_iter().map(|id| self.open_channel(id)).collect()
     }
 
-    /// The segments in memory that complete a view.
-    async fn read(&self, view: &ReadView) -> Result<Vec<Arc<MemorySegment>>, Failure> {
+    /// The segments in memory that complete a view, for a read at `at`.
+    async fn read(
+        &self,
+        view: &ReadView,
+        at: Timestamp,
+    ) -> Result<Vec<Arc<MemorySegment>>, Failure> {
         let meta = self.meta(view.collection)?;
         let mut segments = Vec::new();
-        for at in view.shards.iter() {
-            let open = self.channel_of(&meta, at.shard)?;
+        for part in view.shards.iter() {
+            let open = self.channel_of(&meta, part.shard)?;
             let id = ShardId {
                 collection: view.collection,
-                index: at.shard,
+                index: part.shard,
             };
             let Some(shard) = open.channel.shard(id) else {
                 continue;
             };
-            if at.version > shard.versions().1 {
+            if part.version > shard.versions().1 {
                 // Somebody else's commit, or our own that is not noted yet: which of our segments are in it?
-                let manifest = self
-                    .manifests
-                    .load(id, at.version)
-                    .await
-                    .map_err(|e| e.to_failure())?;
-                let named: Vec<SegmentId> = manifest.segments.iter().map(|s| s.id).collect();
-                shard.observe(at.version, &named, &*self.clock);
+                flush::learn(&self.manifests, &shard, part.version, &*self.clock).await?;
             }
-            let found = shard
-                .read(at.version, view.partitions.as_deref())
-                .map_err(|e| {
-                    Failure::new(
-                        Code::Conflict,
+            let existing: Vec<PartitionId>;
+            let partitions = match view.partitions.as_deref() {
+                Some(partitions) => partitions,
+                None => {
+                    existing = meta.partitions.iter().map(|p| p.id).collect();
+                    &existing
+                }
+            };
+            let found = shard.read(part.version, at, partitions).map_err(|e| {
+                let why = match e {
+                    TooOld::Version(oldest) => {
                         format!(
-                            "shard {id}: version {} is older than {}, the oldest that can be read",
-                            at.version, e.oldest
-                        ),
-                    )
-                })?;
+                            "version {} is older than {oldest}, the oldest that can be read",
+                            part.version
+                        )
+                    }
+                    TooOld::Truncated(ts) => {
+                        format!("rows of before the truncation at {ts} are gone")
+                    }
+                };
+                Failure::new(Code::Conflict, format!("shard {id}: {why}"))
+            })?;
             segments.extend(found);
         }
         Ok(segments)
@@ -213,19 +233,17 @@ impl StreamNode for StreamNodeService {
             ));
         }
         let ack = open.channel.write(request).await?;
-        for index in shards {
+        let is_full = |index: &u32| {
             let id = ShardId {
                 collection: meta.id,
-                index,
+                index: *index,
             };
-            if open
-                .channel
+            open.channel
                 .shard(id)
-                .is_some_and(|s| s.growing_bytes() >= open.segment_bytes_max)
-            {
-                // The flusher is gone only at shutdown, when there is nothing to flush for.
-                open.full.send(id).unwrap_or_default();
-            }
+                .is_some_and(|s| s.unflushed_bytes() >= open.segment_bytes_max)
+        };
+        if open.channel.memory_is_short() || shards.iter().any(is_full) {
+            open.full.notify_one();
         }
         Ok(ack)
     }
@@ -269,18 +287,18 @@ impl StreamNode for StreamNodeService {
     }
 
     async fn search(&self, search: NodeSearch) -> Result<HitLists, Failure> {
-        let segments = self.read(&search.view).await?;
+        let segments = self.read(&search.view, search.spec.at).await?;
         holdfast_scan::search(&self.pool, segments, &search.spec).await
     }
 
     async fn query(&self, query: NodeQuery) -> Result<RowSet, Failure> {
         let meta = self.meta(query.view.collection)?;
-        let segments = self.read(&query.view).await?;
+        let segments = self.read(&query.view, query.spec.at).await?;
         holdfast_scan::query(&self.pool, segments, &query.spec, &meta.schema).await
     }
 
     async fn count(&self, query: NodeQuery) -> Result<u64, Failure> {
-        let segments = self.read(&query.view).await?;
+        let segments = self.read(&query.view, query.spec.at).await?;
         holdfast_scan::count(&self.pool, segments, &query.spec).await
     }
 
@@ -309,11 +327,12 @@ impl StreamNode for StreamNodeService {
         };
         for (index, id) in (0u32..).zip(&meta.shards) {
             let open = self.open_channel(*id)?;
+            let applied = open.channel.applied().ts;
             let done = match open.channel.shard(ShardId { collection, index }) {
                 Some(shard) => open.flusher.flush(&shard).await?,
                 None => Flushed {
                     segments: Vec::new(),
-                    ts: open.channel.applied().ts,
+                    ts: applied,
                 },
             };
             flushed.segments.extend(done.segments);
@@ -347,7 +366,7 @@ impl StreamNode for StreamNodeService {
             let id = ShardId { collection, index };
             if let Some(shard) = open.channel.shard(id) {
                 let _no_flush_meanwhile = shard.flushing.lock().await;
-                shard.drop_partition(partition);
+                shard.drop_partition(partition)?;
             }
             let Some(current) = self
                 .manifests
@@ -398,7 +417,7 @@ impl StreamNode for StreamNodeService {
                 shard
                     .all()
                     .into_iter()
-                    .filter(|(_, l)| *l != Lifecycle::Flushed)
+                    .filter(|(_, l)| *l != Lifecycle::Lingering)
                     .map(|(s, lifecycle)| FreshSegment {
                         id: s.id,
                         partition: s.partition,

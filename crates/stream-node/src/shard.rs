@@ -7,11 +7,18 @@
 //! A read at manifest version V is answered with every segment whose `flushed_in` is absent or above V;
 //! the rest of the shard is in the segments that V names. `oldest` is the largest version whose segments
 //! were dropped from memory: reads below it can't be completed here any more.
+//!
+//! Which version a segment is in follows from positions, not from names: a version that covers the log up
+//! to a segment's last record holds its rows, in that segment or in one that they were merged into.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use arrow_array::RecordBatch;
-use holdfast_runtime::{Clock, Reservation};
+use holdfast_runtime::Reservation;
 use holdfast_scan::{Cancel, Readable};
 use holdfast_segment::{GrowingSegment, Hit, QuerySpec, Rows, SearchSpec};
 use holdfast_types::{
@@ -67,8 +74,24 @@ impl Readable for MemorySegment {
 #[derive(Clone, Debug)]
 struct Frozen {
     segment: Arc<MemorySegment>,
-    /// The first manifest version that names it, and when that was learnt.
+    /// The first manifest version that holds its rows, and when that was learnt.
     flushed_in: Option<(ManifestVersion, Duration)>,
+    /// The truncation that removed its rows, and when that was applied. Reads before it still see them.
+    gone: Option<(Timestamp, Duration)>,
+}
+
+impl Frozen {
+    fn new(segment: Arc<MemorySegment>) -> Self {
+        Self {
+            segment,
+            flushed_in: None,
+            gone: None,
+        }
+    }
+
+    fn is_unflushed(&self) -> bool {
+        self.flushed_in.is_none() && self.gone.is_none()
+    }
 }
 
 /// Keys deleted by clients since the last flush.
@@ -102,11 +125,27 @@ struct State {
     frozen: Vec<Frozen>,
     deletes: Vec<DeletedKeys>,
     truncated: Option<(Lsn, Timestamp)>,
+    /// The last truncation whose rows are no longer in memory: reads before it can't be answered.
+    forgotten: Option<Timestamp>,
+    /// Partitions dropped since the start: rows of theirs that were under way are not kept.
+    dropped: HashSet<PartitionId>,
     oldest: ManifestVersion,
     newest: ManifestVersion,
-    /// When the last commit was learnt: the log is kept for a linger time after it.
-    committed_at: Duration,
-    kept_until_trim: Lsn,
+    /// Positions that commits covered, and when they were learnt: the log is kept for a linger time
+    /// after each.
+    commits: VecDeque<(Duration, Lsn)>,
+    /// The log up to here was superfluous a linger time ago.
+    superfluous: Lsn,
+}
+
+impl State {
+    /// Deletes older rows of the keys, in every segment.
+    fn delete(&self, keys: &PkList, ts: Timestamp) {
+        let frozen = self.frozen.iter().map(|f| &f.segment);
+        for segment in self.growing.values().chain(frozen) {
+            segment.rows.delete(keys, ts);
+        }
+    }
 }
 
 /// The fresh part of one shard.
@@ -118,10 +157,13 @@ pub(crate) struct Shard {
     pub(crate) flushing: tokio::sync::Mutex<()>,
 }
 
-/// The version is older than what memory can complete.
+/// Memory does not hold any more what the read needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooOld {
-    pub(crate) oldest: ManifestVersion,
+pub(crate) enum TooOld {
+    /// Segments above the version were dropped; this is the oldest version that can be completed.
+    Version(ManifestVersion),
+    /// Rows of before this truncation were dropped.
+    Truncated(Timestamp),
 }
 
 impl Shard {
@@ -143,95 +185,87 @@ impl Shard {
                 frozen: Vec::new(),
                 deletes: Vec::new(),
                 truncated: None,
+                forgotten: None,
+                dropped: HashSet::new(),
                 oldest: version,
                 newest: version,
-                committed_at: Duration::ZERO,
-                kept_until_trim: covers,
+                commits: VecDeque::new(),
+                superfluous: Lsn(0),
             }),
             flushing: tokio::sync::Mutex::new(()),
         }
     }
 
-    /// Whether the manifest already holds what the record at `lsn` did to this shard.
-    pub(crate) fn is_covered(&self, lsn: Lsn) -> bool {
-        lsn <= self.state.read().covers
-    }
-
-    /// Whether the next rows of a partition need a new segment: there is none, or the schema changed.
-    pub(crate) fn needs_segment(&self, partition: PartitionId, schema: &CollectionSchema) -> bool {
-        let state = self.state.read();
-        state
-            .growing
-            .get(&partition)
-            .is_none_or(|s| s.schema_version != schema.version)
-    }
-
-    /// Starts a segment. The one it replaces, if any, takes no more rows and waits for the next flush.
-    pub(crate) fn start_segment(
-        &self,
-        id: SegmentId,
-        partition: PartitionId,
-        schema: &Arc<CollectionSchema>,
-    ) {
-        let segment = Arc::new(MemorySegment {
-            id,
-            partition,
-            schema_version: schema.version,
-            rows: GrowingSegment::new(id, partition, Arc::clone(schema)),
-            reservation: Mutex::new(None),
-        });
-        let mut state = self.state.write();
-        if let Some(old) = state.growing.insert(partition, segment) {
-            state.frozen.push(Frozen {
-                segment: old,
-                flushed_in: None,
-            });
-        }
-    }
-
-    /// Applies deletes, then rows, of the record at `lsn`: rows of the same record survive its deletes.
+    /// Applies one record. All of it or, when the manifest covers it, nothing: a flush can't cut it in two.
     ///
-    /// Row keys supersede older rows of the same keys everywhere in the shard: the newest wins. The caller
-    /// applies records in log order and has made the segment.
-    pub(crate) fn apply(&self, change: Change<'_>) -> Result<(), Failure> {
+    /// Rows supersede older rows of the same keys everywhere in the shard: the newest wins. Rows survive
+    /// the deletes of their own record. The caller applies records in log order. `ids` are for the segments
+    /// that have to be started, at most one a part.
+    ///
+    /// # Errors
+    /// A defect: the record was checked before it was logged. The shard is then not to be written to again.
+    pub(crate) fn apply(
+        &self,
+        change: Change<'_>,
+        ids: &mut Vec<SegmentId>,
+    ) -> Result<(), Failure> {
         let Change {
             lsn,
             ts,
-            partition,
-            rows,
-            row_keys,
-            deletes,
-            reservation,
+            schema,
+            parts,
         } = change;
         let mut state = self.state.write();
-        let everywhere = |keys: &PkList, state: &State| {
-            let growing = state.growing.values();
-            let frozen = state.frozen.iter().map(|f| &f.segment);
-            for segment in growing.chain(frozen) {
-                segment.rows.delete(keys, ts);
-            }
-        };
-        if let Some(keys) = deletes {
-            everywhere(keys, &state);
-            state.deletes.push(DeletedKeys {
-                lsn,
-                ts,
-                keys: keys.clone(),
-            });
+        if lsn <= state.covers {
+            return Ok(());
         }
-        if let Some(batch) = rows {
-            if let Some(keys) = row_keys {
-                everywhere(keys, &state);
+        for part in parts {
+            if let Some(keys) = part.deletes {
+                state.delete(keys, ts);
+                state.deletes.push(DeletedKeys {
+                    lsn,
+                    ts,
+                    keys: keys.clone(),
+                });
             }
-            let segment = state
+            let Some((batch, keys)) = part.rows else {
+                continue;
+            };
+            state.delete(&keys, ts);
+            if !part.keep_rows || state.dropped.contains(&part.partition) {
+                // The partition is gone, but its rows had superseded older ones by then.
+                state.deletes.push(DeletedKeys { lsn, ts, keys });
+                continue;
+            }
+            let current = state
                 .growing
-                .get(&partition)
-                .expect("the caller started the segment");
+                .get(&part.partition)
+                .filter(|s| s.schema_version == schema.version);
+            let segment = match current {
+                Some(segment) => Arc::clone(segment),
+                None => {
+                    let id = ids
+                        .pop()
+                        .ok_or_else(|| Failure::internal("no id for a new segment"))?;
+                    let segment = Arc::new(MemorySegment {
+                        id,
+                        partition: part.partition,
+                        schema_version: schema.version,
+                        rows: GrowingSegment::new(id, part.partition, Arc::clone(schema)),
+                        reservation: Mutex::new(None),
+                    });
+                    // One of an older schema takes no more rows and waits for the next flush.
+                    if let Some(old) = state.growing.insert(part.partition, Arc::clone(&segment)) {
+                        state.frozen.push(Frozen::new(old));
+                    }
+                    segment
+                }
+            };
             segment
                 .rows
                 .append(batch, ts, lsn)
                 .map_err(|e| e.to_failure())?;
-            if let Some(reservation) = reservation {
+            if let Some(reservation) = part.reservation {
                 segment.account(reservation);
             }
         }
@@ -241,11 +275,18 @@ impl Shard {
         Ok(())
     }
 
-    /// Applies a truncation: no row stamped at or before `ts` is left here, nor in the next manifest.
-    pub(crate) fn truncate(&self, lsn: Lsn, ts: Timestamp) {
+    /// Applies a truncation: no row stamped at or before `ts` is left for reads at or after it, nor in the
+    /// next manifest.
+    pub(crate) fn truncate(&self, lsn: Lsn, ts: Timestamp, now: Duration) {
         let mut state = self.state.write();
-        state.growing.clear();
-        state.frozen.clear();
+        if lsn <= state.covers {
+            return;
+        }
+        let growing = std::mem::take(&mut state.growing);
+        state.frozen.extend(growing.into_values().map(Frozen::new));
+        for frozen in &mut state.frozen {
+            frozen.gone.get_or_insert((ts, now));
+        }
         state.deletes.clear();
         state.truncated = Some((lsn, ts));
         state.first_unflushed.get_or_insert(lsn);
@@ -253,16 +294,55 @@ impl Shard {
         state.last_ts = state.last_ts.max(ts);
     }
 
-    /// Forgets the fresh rows of a partition that is dropped.
-    pub(crate) fn drop_partition(&self, partition: PartitionId) {
-        let mut state = self.state.write();
-        state.growing.remove(&partition);
-        state.frozen.retain(|f| f.segment.partition != partition);
+    /// Forgets the fresh rows of a partition that is dropped. The older rows that they had superseded, in
+    /// whatever partition, stay deleted.
+    ///
+    /// # Errors
+    /// A defect: a segment without keys.
+    pub(crate) fn drop_partition(&self, partition: PartitionId) -> Result<(), Failure> {
+        let state = &mut *self.state.write();
+        state.dropped.insert(partition);
+        let growing = state.growing.remove(&partition);
+        let frozen = state
+            .frozen
+            .extract_if(.., |f| f.segment.partition == partition);
+        let gone: Vec<_> = frozen
+            .filter(Frozen::is_unflushed)
+            .map(|f| f.segment)
+            .chain(growing)
+            .collect();
+        for segment in gone {
+            let lsn = segment.rows.lsn();
+            for (keys, stamps) in segment.rows.keys_and_stamps().map_err(|e| e.to_failure())? {
+                let mut first = 0;
+                for run in stamps.chunk_by(|a, b| a == b) {
+                    let keys = (first..first + run.len()).map(|i| keys.get(i)).collect();
+                    first += run.len();
+                    state.deletes.push(DeletedKeys {
+                        lsn,
+                        ts: run[0],
+                        keys,
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
-    /// Bytes of rows that still grow.
-    pub(crate) fn growing_bytes(&self) -> u64 {
-        self.state.read().growing.values().map(|s| s.bytes()).sum()
+    /// Bytes of rows that are in no manifest yet.
+    pub(crate) fn unflushed_bytes(&self) -> u64 {
+        let state = self.state.read();
+        let frozen = state
+            .frozen
+            .iter()
+            .filter(|f| f.is_unflushed())
+            .map(|f| &f.segment);
+        state
+            .growing
+            .values()
+            .chain(frozen)
+            .map(|s| s.bytes())
+            .sum()
     }
 
     /// The first record that a restart would have to replay for this shard.
@@ -279,10 +359,17 @@ impl Shard {
         let free = state
             .first_unflushed
             .map_or(applied, |first| Lsn(first.0 - 1));
-        if now.saturating_sub(state.committed_at) >= linger {
-            state.kept_until_trim = free;
+        while let Some(&(at, covers)) = state.commits.front()
+            && now.saturating_sub(at) >= linger
+        {
+            state.superfluous = covers;
+            state.commits.pop_front();
         }
-        state.kept_until_trim.min(free)
+        if state.commits.is_empty() {
+            // Nothing of what lies between the last commit and `free` is of this shard.
+            state.superfluous = free;
+        }
+        state.superfluous.min(free)
     }
 
     /// What is known of the manifest versions: (oldest that memory can complete, newest).
@@ -291,26 +378,31 @@ impl Shard {
         (state.oldest, state.newest)
     }
 
-    /// The segments that complete `version`, in `partitions` (all when absent).
+    /// The segments of `partitions` that complete `version`, for a read at `at`.
     pub(crate) fn read(
         &self,
         version: ManifestVersion,
-        partitions: Option<&[PartitionId]>,
+        at: Timestamp,
+        partitions: &[PartitionId],
     ) -> Result<Vec<Arc<MemorySegment>>, TooOld> {
         let state = self.state.read();
         if version < state.oldest {
-            return Err(TooOld {
-                oldest: state.oldest,
-            });
+            return Err(TooOld::Version(state.oldest));
+        }
+        if let Some(truncated) = state.forgotten.filter(|&ts| at < ts) {
+            return Err(TooOld::Truncated(truncated));
         }
         let frozen = state
             .frozen
             .iter()
-            .filter(|f| f.flushed_in.is_none_or(|(v, _)| v > version))
+            .filter(|f| {
+                f.flushed_in.is_none_or(|(v, _)| v > version)
+                    && f.gone.is_none_or(|(ts, _)| ts > at)
+            })
             .map(|f| &f.segment);
         let segments = state.growing.values().chain(frozen);
         Ok(segments
-            .filter(|s| partitions.is_none_or(|p| p.contains(&s.partition)))
+            .filter(|s| partitions.contains(&s.partition))
             .cloned()
             .collect())
     }
@@ -323,10 +415,10 @@ impl Shard {
             .values()
             .map(|s| (Arc::clone(s), Lifecycle::Growing));
         let frozen = state.frozen.iter().map(|f| {
-            let lifecycle = if f.flushed_in.is_some() {
-                Lifecycle::Flushed
-            } else {
+            let lifecycle = if f.is_unflushed() {
                 Lifecycle::Sealed
+            } else {
+                Lifecycle::Lingering
             };
             (Arc::clone(&f.segment), lifecycle)
         });
@@ -338,16 +430,11 @@ impl Shard {
         let mut state = self.state.write();
         state.first_unflushed?;
         let growing = std::mem::take(&mut state.growing);
-        state
-            .frozen
-            .extend(growing.into_values().map(|segment| Frozen {
-                segment,
-                flushed_in: None,
-            }));
+        state.frozen.extend(growing.into_values().map(Frozen::new));
         let segments = state
             .frozen
             .iter()
-            .filter(|f| f.flushed_in.is_none())
+            .filter(|f| f.is_unflushed())
             .map(|f| Arc::clone(&f.segment))
             .collect();
         Some(Cut {
@@ -360,56 +447,55 @@ impl Shard {
         })
     }
 
-    /// Learns that `version` holds everything of `cut`.
-    pub(crate) fn committed(&self, cut: &Cut, version: ManifestVersion, clock: &dyn Clock) {
-        let now = clock.monotonic();
+    /// Learns that `version` covers the log up to `covers`, whoever committed it. Versions are learnt in any
+    /// order and any number of times; of those that hold a segment's rows the first counts.
+    pub(crate) fn learn(&self, version: ManifestVersion, covers: Lsn, now: Duration) {
         let mut state = self.state.write();
         for frozen in &mut state.frozen {
-            if frozen.flushed_in.is_none() && cut.segments.iter().any(|s| s.id == frozen.segment.id)
-            {
+            let holds = frozen.segment.rows.lsn() <= covers;
+            if holds && frozen.flushed_in.is_none_or(|(known, _)| known > version) {
                 frozen.flushed_in = Some((version, now));
             }
         }
-        state.deletes.retain(|d| d.lsn > cut.lsn);
-        if state.truncated.is_some_and(|(lsn, _)| lsn <= cut.lsn) {
+        state.newest = state.newest.max(version);
+        if covers <= state.covers {
+            return;
+        }
+        state.covers = covers;
+        state.commits.push_back((now, covers));
+        state.deletes.retain(|d| d.lsn > covers);
+        if state.truncated.is_some_and(|(lsn, _)| lsn <= covers) {
             state.truncated = None;
         }
-        state.covers = cut.lsn;
-        state.newest = state.newest.max(version);
-        state.committed_at = now;
-        let first = (state.last_lsn > cut.lsn).then(|| cut.lsn.next());
-        state.first_unflushed = first;
+        state.first_unflushed = (state.last_lsn > covers).then(|| covers.next());
     }
 
-    /// Learns of a version that somebody else committed, naming `segments`.
-    pub(crate) fn observe(
-        &self,
-        version: ManifestVersion,
-        segments: &[SegmentId],
-        clock: &dyn Clock,
-    ) {
-        let now = clock.monotonic();
-        let mut state = self.state.write();
-        for frozen in &mut state.frozen {
-            if frozen.flushed_in.is_none() && segments.contains(&frozen.segment.id) {
-                frozen.flushed_in = Some((version, now));
-            }
-        }
-        state.newest = state.newest.max(version);
+    /// The log up to here is in the newest manifest that is known.
+    pub(crate) fn covers(&self) -> Lsn {
+        self.state.read().covers
     }
 
-    /// Drops segments that were flushed at least `linger` ago.
+    /// Drops segments that were flushed or truncated at least `linger` ago.
     pub(crate) fn drop_lingering(&self, now: Duration, linger: Duration) {
         let mut state = self.state.write();
-        let mut oldest = state.oldest;
-        state.frozen.retain(|f| match f.flushed_in {
-            Some((version, at)) if now.saturating_sub(at) >= linger => {
+        let (mut oldest, mut forgotten) = (state.oldest, state.forgotten);
+        state.frozen.retain(|f| {
+            let over = |since: Duration| now.saturating_sub(since) >= linger;
+            if let Some((version, at)) = f.flushed_in
+                && over(at)
+            {
                 oldest = oldest.max(version);
-                false
+                return false;
             }
-            Some(_) | None => true,
+            if let Some((ts, at)) = f.gone
+                && over(at)
+            {
+                forgotten = forgotten.max(Some(ts));
+                return false;
+            }
+            true
         });
-        state.oldest = oldest;
+        (state.oldest, state.forgotten) = (oldest, forgotten);
     }
 }
 
@@ -418,10 +504,18 @@ impl Shard {
 pub(crate) struct Change<'a> {
     pub(crate) lsn: Lsn,
     pub(crate) ts: Timestamp,
+    pub(crate) schema: &'a Arc<CollectionSchema>,
+    pub(crate) parts: Vec<PartChange<'a>>,
+}
+
+/// What one record does to one partition of a shard; deletes reach all of the shard.
+#[derive(Debug)]
+pub(crate) struct PartChange<'a> {
     pub(crate) partition: PartitionId,
-    pub(crate) rows: Option<&'a RecordBatch>,
-    /// The primary keys of `rows`.
-    pub(crate) row_keys: Option<&'a PkList>,
+    /// Rows and their primary keys.
+    pub(crate) rows: Option<(&'a RecordBatch, PkList)>,
+    /// Whether the partition still exists.
+    pub(crate) keep_rows: bool,
     pub(crate) deletes: Option<&'a PkList>,
     /// The memory that `rows` will hold.
     pub(crate) reservation: Option<Reservation>,
@@ -434,6 +528,6 @@ pub(crate) enum Lifecycle {
     Growing,
     /// Takes no more rows; not in a manifest yet.
     Sealed,
-    /// In a manifest; kept for reads of older versions.
-    Flushed,
+    /// In a manifest, or truncated; kept for reads of older versions or stamps.
+    Lingering,
 }

@@ -39,6 +39,7 @@ pub(super) fn resolve(
             unknown_type(index_type)
         });
     }
+    let kind = kind(field, index_type)?;
     let (json_path, suffix) = match field.data_type {
         DataType::Json => {
             let (path, suffix) = json_path(field, schema, flat)?;
@@ -47,7 +48,7 @@ pub(super) fn resolve(
         _ => (None, String::new()),
     };
     Ok(Resolved {
-        kind: kind(field, index_type)?,
+        kind,
         metric: None,
         json_path,
         asked: Vec::new(),

@@ -1,3 +1,5 @@
+//! Tests of `flat`.
+
 use std::ops::Bound;
 
 use half::{bf16, f16};

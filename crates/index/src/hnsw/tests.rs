@@ -1,3 +1,5 @@
+//! Tests of `hnsw`.
+
 use std::ops::Bound;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! Tests of `kernel`.
+
 use half::{bf16, f16};
 use proptest::prelude::*;
 

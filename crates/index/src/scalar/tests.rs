@@ -1,3 +1,5 @@
+//! Tests of `scalar`.
+
 use arrow_array::{
     Array, BooleanArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array,
     ListArray, StringArray, UInt64Array, types::Int32Type,

@@ -1,3 +1,5 @@
+//! Tests of `sparse`.
+
 use std::ops::Bound;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};

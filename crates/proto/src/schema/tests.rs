@@ -1,3 +1,5 @@
+//! Tests of `schema`.
+
 use super::*;
 use crate::{kv::pair, milvus::schema::value_field::Data};
 

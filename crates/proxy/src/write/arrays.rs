@@ -38,15 +38,27 @@ pub(crate) fn apply(
     given: &ArrayRef,
     old: &[Option<usize>],
 ) -> Result<ArrayRef, Failure> {
-    let (Some(stored), Some(given)) = (stored.as_list_opt::<i32>(), given.as_list_opt::<i32>()) else {
-        return Err(Failure::internal(format!("field {}: its column is no list", field.name)));
+    let (Some(stored), Some(given)) = (stored.as_list_opt::<i32>(), given.as_list_opt::<i32>())
+    else {
+        return Err(Failure::internal(format!(
+            "field {}: its column is no list",
+            field.name
+        )));
     };
-    let defect = |e: &dyn std::fmt::Display| Failure::internal(format!("field {}: elements can't be merged: {e}", field.name));
-    let elements = concat(&[stored.values().as_ref(), given.values().as_ref()]).map_err(|e| defect(&e))?;
+    let defect = |e: &dyn std::fmt::Display| {
+        Failure::internal(format!(
+            "field {}: elements can't be merged: {e}",
+            field.name
+        ))
+    };
+    let elements =
+        concat(&[stored.values().as_ref(), given.values().as_ref()]).map_err(|e| defect(&e))?;
     let first_given = stored.values().len();
     let equal = match op {
         ArrayOp::Append => Vec::new(),
-        ArrayOp::Remove => classes(elements.as_ref()).ok_or_else(|| defect(&elements.data_type()))?,
+        ArrayOp::Remove => {
+            classes(elements.as_ref()).ok_or_else(|| defect(&elements.data_type()))?
+        }
     };
     let capacity = field.max_capacity.unwrap_or(0) as usize;
 
@@ -75,22 +87,32 @@ pub(crate) fn apply(
             )));
         }
         if i32::try_from(taken.len()).is_err() {
-            return Err(Failure::invalid(format!("field {}: too many elements at once, send fewer rows", field.name)));
+            return Err(Failure::invalid(format!(
+                "field {}: too many elements at once, send fewer rows",
+                field.name
+            )));
         }
         lengths.push(length);
     }
     let Arrow::List(item) = arrow_type(field) else {
-        return Err(Failure::internal(format!("field {}: not an array", field.name)));
+        return Err(Failure::internal(format!(
+            "field {}: not an array",
+            field.name
+        )));
     };
-    let values = take(elements.as_ref(), &UInt32Array::from(taken), None).map_err(|e| defect(&e))?;
+    let values =
+        take(elements.as_ref(), &UInt32Array::from(taken), None).map_err(|e| defect(&e))?;
     let nulls = valid.contains(&false).then(|| NullBuffer::from(valid));
-    let lists = ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), values, nulls).map_err(|e| defect(&e))?;
+    let lists = ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), values, nulls)
+        .map_err(|e| defect(&e))?;
     Ok(Arc::new(lists))
 }
 
 /// The elements of a row; `None` when it is null.
 fn range(lists: &ListArray, row: usize) -> Option<Range<usize>> {
-    let end = |i: usize| usize::try_from(lists.value_offsets()[i]).expect("offsets of a list are not negative");
+    let end = |i: usize| {
+        usize::try_from(lists.value_offsets()[i]).expect("offsets of a list are not negative")
+    };
     lists.is_valid(row).then(|| end(row)..end(row + 1))
 }
 
@@ -112,13 +134,48 @@ fn classes(elements: &dyn Array) -> Option<Vec<u32>> {
     use Element::{Float, Int, Str};
     let float = |x: f64| Float((x + 0.0).to_bits());
     let all: Vec<Element<'_>> = match elements.data_type() {
-        Arrow::Boolean => elements.as_boolean_opt()?.values().iter().map(|b| Int(b.into())).collect(),
-        Arrow::Int8 => elements.as_primitive_opt::<Int8Type>()?.values().iter().map(|&x| Int(x.into())).collect(),
-        Arrow::Int16 => elements.as_primitive_opt::<Int16Type>()?.values().iter().map(|&x| Int(x.into())).collect(),
-        Arrow::Int32 => elements.as_primitive_opt::<Int32Type>()?.values().iter().map(|&x| Int(x.into())).collect(),
-        Arrow::Int64 => elements.as_primitive_opt::<Int64Type>()?.values().iter().map(|&x| Int(x)).collect(),
-        Arrow::Float32 => elements.as_primitive_opt::<Float32Type>()?.values().iter().map(|&x| float(x.into())).collect(),
-        Arrow::Float64 => elements.as_primitive_opt::<Float64Type>()?.values().iter().map(|&x| float(x)).collect(),
+        Arrow::Boolean => elements
+            .as_boolean_opt()?
+            .values()
+            .iter()
+            .map(|b| Int(b.into()))
+            .collect(),
+        Arrow::Int8 => elements
+            .as_primitive_opt::<Int8Type>()?
+            .values()
+            .iter()
+            .map(|&x| Int(x.into()))
+            .collect(),
+        Arrow::Int16 => elements
+            .as_primitive_opt::<Int16Type>()?
+            .values()
+            .iter()
+            .map(|&x| Int(x.into()))
+            .collect(),
+        Arrow::Int32 => elements
+            .as_primitive_opt::<Int32Type>()?
+            .values()
+            .iter()
+            .map(|&x| Int(x.into()))
+            .collect(),
+        Arrow::Int64 => elements
+            .as_primitive_opt::<Int64Type>()?
+            .values()
+            .iter()
+            .map(|&x| Int(x))
+            .collect(),
+        Arrow::Float32 => elements
+            .as_primitive_opt::<Float32Type>()?
+            .values()
+            .iter()
+            .map(|&x| float(x.into()))
+            .collect(),
+        Arrow::Float64 => elements
+            .as_primitive_opt::<Float64Type>()?
+            .values()
+            .iter()
+            .map(|&x| float(x))
+            .collect(),
         Arrow::Utf8 => {
             let texts = elements.as_string_opt::<i32>()?;
             (0..texts.len()).map(|i| Str(texts.value(i))).collect()

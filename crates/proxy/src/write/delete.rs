@@ -44,7 +44,9 @@ pub(crate) async fn delete(
     let names = Some(request.partition_name).filter(|name| !name.is_empty());
     let partitions = resolve::partitions(&meta, names.as_slice())?;
     if request.expr.trim().is_empty() {
-        return Err(Failure::invalid("expr: a delete needs a filter expression, it must not be empty"));
+        return Err(Failure::invalid(
+            "expr: a delete needs a filter expression, it must not be empty",
+        ));
     }
     let filter = filter::parse(&request.expr, request.expr_template_values, &meta.schema)?
         .ok_or_else(|| Failure::invalid("expr: the filter is always true; a delete of all rows is refused, drop or truncate instead"))?;
@@ -60,7 +62,13 @@ pub(crate) async fn delete(
                     None
                 }
             };
-            let search = Search { proxy, meta: &meta, partitions, filter, at_once: ROWS_AT_ONCE };
+            let search = Search {
+                proxy,
+                meta: &meta,
+                partitions,
+                filter,
+                at_once: ROWS_AT_ONCE,
+            };
             search.delete().await?
         }
     };
@@ -74,7 +82,11 @@ pub(crate) async fn delete(
 }
 
 /// Deletes the rows of these keys, there or not.
-async fn listed(proxy: &Proxy, meta: &Arc<CollectionMeta>, keys: PkList) -> Result<(u64, Timestamp), Failure> {
+async fn listed(
+    proxy: &Proxy,
+    meta: &Arc<CollectionMeta>,
+    keys: PkList,
+) -> Result<(u64, Timestamp), Failure> {
     let count = keys.len() as u64;
     if count == 0 {
         return Ok((0, now(proxy, meta).await?));
@@ -91,13 +103,21 @@ async fn write(
     unchanged_since: Option<Timestamp>,
 ) -> Result<Timestamp, Failure> {
     let its = Arc::clone(meta);
-    let parts = proxy.pool.run(move || delete_parts(&its, &keys)).await.map_err(|e| e.to_failure())??;
+    let parts = proxy
+        .pool
+        .run(move || delete_parts(&its, &keys))
+        .await
+        .map_err(|e| e.to_failure())??;
     send(proxy, meta, parts, unchanged_since).await
 }
 
 /// A stamp for a delete that changes nothing.
 async fn now(proxy: &Proxy, meta: &CollectionMeta) -> Result<Timestamp, Failure> {
-    Ok(proxy.streams.read_point(meta.id, Guarantee::Strong).await?.ts)
+    Ok(proxy
+        .streams
+        .read_point(meta.id, Guarantee::Strong)
+        .await?
+        .ts)
 }
 
 /// A delete of what a filter finds.
@@ -127,24 +147,42 @@ struct Done {
 impl Search<'_> {
     /// Deletes all rows that the filter passes; returns how many, and the stamp from which on they are gone.
     pub(crate) async fn delete(&self) -> Result<(u64, Timestamp), Failure> {
-        let row_bytes = Output { fields: vec![self.meta.schema.primary().id], names: Vec::new() }
-            .row_bytes(&self.meta.schema);
+        let row_bytes = Output {
+            fields: vec![self.meta.schema.primary().id],
+            names: Vec::new(),
+        }
+        .row_bytes(&self.meta.schema);
         let _memory = self
             .proxy
             .budget
-            .try_reserve(MemoryKind::Query, row_bytes.saturating_mul(self.at_once as u64))
-            .map_err(|e| e.to_failure().within("delete by filter: raise memory.budget"))?;
+            .try_reserve(
+                MemoryKind::Query,
+                row_bytes.saturating_mul(self.at_once as u64),
+            )
+            .map_err(|e| {
+                e.to_failure()
+                    .within("delete by filter: raise memory.budget")
+            })?;
         let mut done = Done::default();
         let mut guarantee = Guarantee::Strong;
         let mut after = None;
         loop {
-            let found = self.find(guarantee, None, after.take()).await.map_err(|f| partly(f, done))?;
+            let found = self
+                .find(guarantee, None, after.take())
+                .await
+                .map_err(|f| partly(f, done))?;
             let is_last = found.keys.len() < self.at_once;
             // Rows that are written from now on are no part of this delete, so that it has an end.
             guarantee = Guarantee::Exactly(found.at);
             done.ts = done.ts.max(found.at);
-            after = found.keys.len().checked_sub(1).map(|last| found.keys.get(last));
-            self.delete_found(found, &mut done).await.map_err(|f| partly(f, done))?;
+            after = found
+                .keys
+                .len()
+                .checked_sub(1)
+                .map(|last| found.keys.get(last));
+            self.delete_found(found, &mut done)
+                .await
+                .map_err(|f| partly(f, done))?;
             if is_last {
                 return Ok((done.rows, done.ts));
             }
@@ -163,7 +201,12 @@ impl Search<'_> {
             }
             let count = keys.len() as u64;
             match write(self.proxy, self.meta, keys.clone(), Some(at)).await {
-                Ok(ts) => *done = Done { rows: done.rows + count, ts: done.ts.max(ts) },
+                Ok(ts) => {
+                    *done = Done {
+                        rows: done.rows + count,
+                        ts: done.ts.max(ts),
+                    }
+                }
                 Err(failure) if failure.code == Code::Conflict => {
                     if count == 1 && tries >= self.proxy.options.partial_upsert_tries_max {
                         return Err(failure);
@@ -171,7 +214,10 @@ impl Search<'_> {
                     // A key that is written all the time must not hold up the others.
                     let halves = if tries == 0 { vec![keys] } else { halves(keys) };
                     for half in halves {
-                        pieces.push((self.find(Guarantee::Strong, Some(half), None).await?, tries + 1));
+                        pieces.push((
+                            self.find(Guarantee::Strong, Some(half), None).await?,
+                            tries + 1,
+                        ));
                     }
                 }
                 Err(failure) => return Err(failure),
@@ -181,16 +227,18 @@ impl Search<'_> {
     }
 
     /// Keys of rows that the filter passes, ascending: those of `keys`, or as many as come `after`.
-    async fn find(&self, guarantee: Guarantee, keys: Option<PkList>, after: Option<Pk>) -> Result<Found, Failure> {
+    async fn find(
+        &self,
+        guarantee: Guarantee,
+        keys: Option<PkList>,
+        after: Option<Pk>,
+    ) -> Result<Found, Failure> {
         let primary = self.meta.schema.primary();
         let limit = keys.is_none().then_some(self.at_once);
         let keys = keys.or_else(|| self.filter.required_keys(primary.id));
-        with_view!(self.proxy, self.meta, self.partitions, guarantee, |view| self.found_in(
-            view,
-            keys.clone(),
-            limit,
-            after.clone()
-        ))
+        with_view!(self.proxy, self.meta, self.partitions, guarantee, |view| {
+            self.found_in(view, keys.clone(), limit, after.clone())
+        })
     }
 
     async fn found_in(
@@ -213,7 +261,10 @@ impl Search<'_> {
         let rows = view.query(self.proxy, spec, false).await?.batch;
         let column = columns::column(&rows, primary.id)
             .ok_or_else(|| Failure::internal("rows were read without their primary key"))?;
-        Ok(Found { at: view.ts, keys: keys_of(column, primary)? })
+        Ok(Found {
+            at: view.ts,
+            keys: keys_of(column, primary)?,
+        })
     }
 }
 
@@ -222,7 +273,10 @@ fn partly(failure: Failure, done: Done) -> Failure {
     if done.rows == 0 {
         return failure;
     }
-    failure.within(format_args!("{} rows are deleted already, send the delete again for the rest", done.rows))
+    failure.within(format_args!(
+        "{} rows are deleted already, send the delete again for the rest",
+        done.rows
+    ))
 }
 
 fn halves(keys: PkList) -> Vec<PkList> {

@@ -52,7 +52,10 @@ pub(crate) async fn insert(
         .await
         .map_err(|e| e.to_failure())??;
     let ts = send(proxy, &meta, parts, None).await?;
-    Ok(milvus::MutationResult { insert_cnt: i64::from(rows), ..stored(keys, rows, ts) })
+    Ok(milvus::MutationResult {
+        insert_cnt: i64::from(rows),
+        ..stored(keys, rows, ts)
+    })
 }
 
 /// Whether the rows get keys of the server.
@@ -65,7 +68,10 @@ fn makes_keys(meta: &CollectionMeta, data: &[FieldData]) -> Result<bool, Failure
     for data in data {
         brings_keys |= field_of(data, &meta.schema)?.id == primary.id;
     }
-    let allowed = meta.properties.get(ALLOW_GIVEN_KEYS).is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    let allowed = meta
+        .properties
+        .get(ALLOW_GIVEN_KEYS)
+        .is_some_and(|v| v.eq_ignore_ascii_case("true"));
     if brings_keys && !allowed {
         return Err(Failure::invalid(format!(
             "field {}: the primary key is made by the server (auto_id), the rows must not have it, unless {ALLOW_GIVEN_KEYS} is set",
@@ -83,7 +89,11 @@ pub(crate) async fn read(
     rows: u32,
 ) -> Result<Given, Failure> {
     let schema = Arc::clone(&meta.schema);
-    proxy.pool.run(move || Given::read(&data, &schema, rows)).await.map_err(|e| e.to_failure())?
+    proxy
+        .pool
+        .run(move || Given::read(&data, &schema, rows))
+        .await
+        .map_err(|e| e.to_failure())?
 }
 
 /// The answer that tells of stored rows.

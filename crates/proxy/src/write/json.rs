@@ -104,15 +104,37 @@ mod tests {
         for (base, over, merged) in [
             ("{}", "{}", "{}"),
             (" { } ", r#"{"a":1}"#, r#"{"a":1}"#),
-            (r#"{"a": 1, "b" : [1, {"c": 2}]}"#, "{}", r#"{"a":1,"b":[1, {"c": 2}]}"#),
+            (
+                r#"{"a": 1, "b" : [1, {"c": 2}]}"#,
+                "{}",
+                r#"{"a":1,"b":[1, {"c": 2}]}"#,
+            ),
             (r#"{"a":1,"b":2}"#, r#"{"a":"x,}"}"#, r#"{"a":"x,}","b":2}"#),
-            (r#"{"n":0.1000000000000000055511151231257827}"#, r#"{"m":1}"#, r#"{"n":0.1000000000000000055511151231257827,"m":1}"#),
-            (r#"{"a\"b":1,"\\":2}"#, r#"{"\u0061\"b":3}"#, r#"{"a\"b":3,"\\":2}"#),
+            (
+                r#"{"n":0.1000000000000000055511151231257827}"#,
+                r#"{"m":1}"#,
+                r#"{"n":0.1000000000000000055511151231257827,"m":1}"#,
+            ),
+            (
+                r#"{"a\"b":1,"\\":2}"#,
+                r#"{"\u0061\"b":3}"#,
+                r#"{"a\"b":3,"\\":2}"#,
+            ),
             (r#"{"ü":"ß"}"#, r#"{"ü":{"x":"}"}}"#, r#"{"ü":{"x":"}"}}"#),
         ] {
-            assert_eq!(merge(base, over).as_deref(), Some(merged), "{base} and {over}");
+            assert_eq!(
+                merge(base, over).as_deref(),
+                Some(merged),
+                "{base} and {over}"
+            );
         }
-        for (base, over) in [("[1]", "{}"), ("{}", "null"), ("1", "{}"), ("", "{}"), (r#"{"a"#, "{}")] {
+        for (base, over) in [
+            ("[1]", "{}"),
+            ("{}", "null"),
+            ("1", "{}"),
+            ("", "{}"),
+            (r#"{"a"#, "{}"),
+        ] {
             assert_eq!(merge(base, over), None);
         }
     }
@@ -127,7 +149,8 @@ mod tests {
         leaf.prop_recursive(3, 12, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                btree_map(any::<String>(), inner, 0..4).prop_map(|m| Value::Object(m.into_iter().collect())),
+                btree_map(any::<String>(), inner, 0..4)
+                    .prop_map(|m| Value::Object(m.into_iter().collect())),
             ]
         })
     }

@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array, builder::StringBuilder, cast::AsArray};
+use arrow_array::{
+    Array, ArrayRef, RecordBatch, UInt32Array, builder::StringBuilder, cast::AsArray,
+};
 use arrow_schema::ArrowError;
 use arrow_select::{concat::concat, take::take};
 use holdfast_proto::field_data::absent_column;
-use holdfast_types::{CollectionSchema, Failure, FieldId, FieldSchema, Pk, PkList, columns, limits::MAX_JSON_BYTES};
+use holdfast_types::{
+    CollectionSchema, Failure, FieldId, FieldSchema, Pk, PkList, columns, limits::MAX_JSON_BYTES,
+};
 
 use crate::write::{
     arrays::{self, ArrayOp},
@@ -46,17 +50,25 @@ pub(crate) fn merge(
     stored_keys: &PkList,
 ) -> Result<Merged, Failure> {
     let places: HashMap<Pk, usize> = stored_keys.iter().zip(0..).collect();
-    let old: Vec<Option<usize>> = changes.keys.iter().map(|key| places.get(&key).copied()).collect();
+    let old: Vec<Option<usize>> = changes
+        .keys
+        .iter()
+        .map(|key| places.get(&key).copied())
+        .collect();
     let new_keys = changes.new_keys.map(PkList::to_array);
     let rows = rows::batch(schema, |field| {
         if let (true, Some(keys)) = (field.is_primary, &new_keys) {
             return Ok(keys.clone());
         }
         let before = || {
-            columns::column(stored, field.id)
-                .ok_or_else(|| Failure::internal(format!("rows were read without field {}", field.name)))
+            columns::column(stored, field.id).ok_or_else(|| {
+                Failure::internal(format!("rows were read without field {}", field.name))
+            })
         };
-        match (changes.given.column(field.id), changes.array_ops.get(&field.id)) {
+        match (
+            changes.given.column(field.id),
+            changes.array_ops.get(&field.id),
+        ) {
             (None, _) => kept(field, before()?, &old, changes.keys),
             (Some(given), Some(op)) => arrays::apply(*op, field, before()?, given, &old),
             (Some(given), None) if field.is_dynamic => dynamic(field, before()?, given, &old),
@@ -67,11 +79,19 @@ pub(crate) fn merge(
 }
 
 /// The stored values of a field that is not given; of rows that are new, its default or null.
-fn kept(field: &FieldSchema, stored: &ArrayRef, old: &[Option<usize>], keys: &PkList) -> Result<ArrayRef, Failure> {
+fn kept(
+    field: &FieldSchema,
+    stored: &ArrayRef,
+    old: &[Option<usize>],
+    keys: &PkList,
+) -> Result<ArrayRef, Failure> {
     let fill = match old.iter().position(Option::is_none) {
         None => None,
         Some(row) => Some(absent_column(field, 1).map_err(|f| {
-            f.within(format_args!("no row has the key {}, so that it is inserted whole", keys.get(row)))
+            f.within(format_args!(
+                "no row has the key {}, so that it is inserted whole",
+                keys.get(row)
+            ))
         })?),
     };
     let with_fill;
@@ -92,18 +112,33 @@ fn kept(field: &FieldSchema, stored: &ArrayRef, old: &[Option<usize>], keys: &Pk
 }
 
 /// The given keys over those that are stored.
-fn dynamic(field: &FieldSchema, stored: &ArrayRef, given: &ArrayRef, old: &[Option<usize>]) -> Result<ArrayRef, Failure> {
-    let (Some(stored), Some(given)) = (stored.as_string_opt::<i32>(), given.as_string_opt::<i32>()) else {
-        return Err(Failure::internal(format!("field {}: its column is not text", field.name)));
+fn dynamic(
+    field: &FieldSchema,
+    stored: &ArrayRef,
+    given: &ArrayRef,
+    old: &[Option<usize>],
+) -> Result<ArrayRef, Failure> {
+    let (Some(stored), Some(given)) = (stored.as_string_opt::<i32>(), given.as_string_opt::<i32>())
+    else {
+        return Err(Failure::internal(format!(
+            "field {}: its column is not text",
+            field.name
+        )));
     };
     let mut column = StringBuilder::with_capacity(given.len(), given.values().len());
     let mut bytes = 0_usize;
     for (row, old) in old.iter().enumerate() {
         let new = given.is_valid(row).then(|| given.value(row));
-        let before = old.filter(|&old| stored.is_valid(old)).map(|old| stored.value(old));
+        let before = old
+            .filter(|&old| stored.is_valid(old))
+            .map(|old| stored.value(old));
         let text = match (before, new) {
-            (Some(before), Some(new)) => json::merge(before, new)
-                .ok_or_else(|| Failure::internal(format!("field {}: a stored value is no JSON object", field.name)))?,
+            (Some(before), Some(new)) => json::merge(before, new).ok_or_else(|| {
+                Failure::internal(format!(
+                    "field {}: a stored value is no JSON object",
+                    field.name
+                ))
+            })?,
             (Some(text), None) | (None, Some(text)) => text.to_owned(),
             (None, None) => "{}".to_owned(),
         };
@@ -116,7 +151,10 @@ fn dynamic(field: &FieldSchema, stored: &ArrayRef, given: &ArrayRef, old: &[Opti
         }
         bytes = bytes.saturating_add(text.len());
         if bytes > rows::ROWS_BYTES_MAX {
-            return Err(Failure::invalid(format!("field {}: the merged rows are too large, send fewer rows", field.name)));
+            return Err(Failure::invalid(format!(
+                "field {}: the merged rows are too large, send fewer rows",
+                field.name
+            )));
         }
         column.append_value(text);
     }
@@ -124,5 +162,8 @@ fn dynamic(field: &FieldSchema, stored: &ArrayRef, given: &ArrayRef, old: &[Opti
 }
 
 fn defect(field: &FieldSchema, error: &ArrowError) -> Failure {
-    Failure::internal(format!("field {}: stored values can't be kept: {error}", field.name))
+    Failure::internal(format!(
+        "field {}: stored values can't be kept: {error}",
+        field.name
+    ))
 }

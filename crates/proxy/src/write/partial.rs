@@ -71,37 +71,60 @@ pub(crate) async fn upsert(
     check_all_loaded(meta)?;
     let partial = Arc::new(partial);
     let fields: Vec<FieldId> = meta.schema.fields.iter().map(|f| f.id).collect();
-    let every = Output { fields: fields.clone(), names: Vec::new() };
-    let bytes = every.row_bytes(&meta.schema).saturating_mul(partial.given.rows as u64);
+    let every = Output {
+        fields: fields.clone(),
+        names: Vec::new(),
+    };
+    let bytes = every
+        .row_bytes(&meta.schema)
+        .saturating_mul(partial.given.rows as u64);
     let _memory = proxy
         .budget
         .try_reserve(MemoryKind::Query, bytes)
-        .map_err(|e| e.to_failure().within("partial upsert: send fewer rows at a time, or raise memory.budget"))?;
+        .map_err(|e| {
+            e.to_failure()
+                .within("partial upsert: send fewer rows at a time, or raise memory.budget")
+        })?;
 
     let mut tries = 0;
     let (ts, found) = loop {
-        let before = with_view!(proxy, meta, EVERYWHERE, Guarantee::Strong, |view| read(proxy, view, &partial, &fields))?;
+        let before = with_view!(proxy, meta, EVERYWHERE, Guarantee::Strong, |view| read(
+            proxy, view, &partial, &fields
+        ))?;
         let since = before.at;
         let (its, what) = (Arc::clone(meta), Arc::clone(&partial));
-        let (parts, found) =
-            proxy.pool.run(move || changes(&its, &what, before)).await.map_err(|e| e.to_failure())??;
+        let (parts, found) = proxy
+            .pool
+            .run(move || changes(&its, &what, before))
+            .await
+            .map_err(|e| e.to_failure())??;
         match send(proxy, meta, parts, Some(since)).await {
             Ok(ts) => break (ts, found),
-            Err(failure) if failure.code == Code::Conflict && tries < proxy.options.partial_upsert_tries_max => {
+            Err(failure)
+                if failure.code == Code::Conflict
+                    && tries < proxy.options.partial_upsert_tries_max =>
+            {
                 tries += 1;
                 tracing::debug!(tries, %failure, "a partial upsert starts over");
                 tokio::time::sleep(pause(tries)).await;
             }
             Err(failure) if failure.code == Code::Conflict => {
-                return Err(failure.within(format_args!("nothing was written, {tries} tries again included")));
+                return Err(failure.within(format_args!(
+                    "nothing was written, {tries} tries again included"
+                )));
             }
             Err(failure) => return Err(failure),
         }
     };
     let keys = partial.new_keys.as_ref().unwrap_or(&partial.keys).clone();
-    let rows = u32::try_from(partial.given.rows).map_err(|_| Failure::internal("more rows than a request has"))?;
+    let rows = u32::try_from(partial.given.rows)
+        .map_err(|_| Failure::internal("more rows than a request has"))?;
     let delete_cnt = i64::try_from(found).unwrap_or(i64::MAX);
-    Ok(milvus::MutationResult { upsert_cnt: i64::from(rows), delete_cnt, ..stored(keys, rows, ts) })
+    Ok(milvus::MutationResult {
+        upsert_cnt: i64::from(rows),
+        delete_cnt,
+        ..stored(keys, rows, ts)
+    })
 }
 
 /// A random pause, so that those who met once do not meet again and again.
@@ -113,7 +136,12 @@ fn pause(tries: u32) -> Duration {
 }
 
 /// The stored rows of the keys.
-async fn read(proxy: &Proxy, view: &View, partial: &Partial, fields: &[FieldId]) -> Result<Stored, Failure> {
+async fn read(
+    proxy: &Proxy,
+    view: &View,
+    partial: &Partial,
+    fields: &[FieldId],
+) -> Result<Stored, Failure> {
     let spec = |keys: PkList, fields: &[FieldId]| QuerySpec {
         filter: None,
         keys: Some(keys),
@@ -123,7 +151,10 @@ async fn read(proxy: &Proxy, view: &View, partial: &Partial, fields: &[FieldId])
         at: view.ts,
         ttl_before: resolve::expired_before(proxy, &view.meta),
     };
-    let rows = view.query(proxy, spec(partial.keys.clone(), fields), false).await?.batch;
+    let rows = view
+        .query(proxy, spec(partial.keys.clone(), fields), false)
+        .await?
+        .batch;
     if rows.get_array_memory_size() > ROWS_BYTES_MAX {
         return Err(Failure::invalid(format!(
             "the stored rows of the keys take more than {ROWS_BYTES_MAX} bytes, send fewer rows at a time"
@@ -133,7 +164,11 @@ async fn read(proxy: &Proxy, view: &View, partial: &Partial, fields: &[FieldId])
     let partitions = &view.meta.partitions;
     let stay = !partial.named && matches!(partial.placing, Placing::One(_)) && partitions.len() > 1;
     if !stay {
-        return Ok(Stored { at, rows, homes: None });
+        return Ok(Stored {
+            at,
+            rows,
+            homes: None,
+        });
     }
 
     // A row does not say its partition: one partition after the other is asked for those not found yet.
@@ -142,13 +177,20 @@ async fn read(proxy: &Proxy, view: &View, partial: &Partial, fields: &[FieldId])
     let mut homeless: HashSet<Pk> = keys.iter().collect();
     let mut homes: HashMap<Pk, PartitionId> = HashMap::new();
     let default_first = partitions.iter().filter(|p| p.name == DEFAULT_PARTITION);
-    for partition in default_first.chain(partitions.iter().filter(|p| p.name != DEFAULT_PARTITION)) {
+    for partition in default_first.chain(partitions.iter().filter(|p| p.name != DEFAULT_PARTITION))
+    {
         if homeless.is_empty() {
             break;
         }
         let mut there = view.clone();
         there.read.partitions = Some([partition.id].into());
-        let found = there.query(proxy, spec(homeless.iter().cloned().collect(), &[primary.id]), false).await?;
+        let found = there
+            .query(
+                proxy,
+                spec(homeless.iter().cloned().collect(), &[primary.id]),
+                false,
+            )
+            .await?;
         for key in keys_in(&found.batch, &view.meta)?.iter() {
             homeless.remove(&key);
             homes.insert(key, partition.id);
@@ -159,8 +201,17 @@ async fn read(proxy: &Proxy, view: &View, partial: &Partial, fields: &[FieldId])
         .map(|key| homes.get(&key).copied())
         .collect::<Option<Vec<_>>>()
         // Its partition was created or dropped after this call looked the collection up.
-        .ok_or_else(|| Failure::new(Code::Conflict, "a row is in a partition that changed meanwhile"))?;
-    Ok(Stored { at, rows, homes: Some(homes) })
+        .ok_or_else(|| {
+            Failure::new(
+                Code::Conflict,
+                "a row is in a partition that changed meanwhile",
+            )
+        })?;
+    Ok(Stored {
+        at,
+        rows,
+        homes: Some(homes),
+    })
 }
 
 fn keys_in(rows: &RecordBatch, meta: &CollectionMeta) -> Result<PkList, Failure> {
@@ -171,7 +222,11 @@ fn keys_in(rows: &RecordBatch, meta: &CollectionMeta) -> Result<PkList, Failure>
 }
 
 /// The write that changes rows from what they are, and how many there are.
-fn changes(meta: &CollectionMeta, partial: &Partial, before: Stored) -> Result<(Vec<WritePart>, usize), Failure> {
+fn changes(
+    meta: &CollectionMeta,
+    partial: &Partial,
+    before: Stored,
+) -> Result<(Vec<WritePart>, usize), Failure> {
     let stored_keys = keys_in(&before.rows, meta)?;
     let what = Changes {
         given: &partial.given,
@@ -182,7 +237,10 @@ fn changes(meta: &CollectionMeta, partial: &Partial, before: Stored) -> Result<(
     let Merged { rows, old } = merge(&meta.schema, &what, &before.rows, &stored_keys)?;
     let parts = match (&partial.placing, before.homes) {
         (Placing::One(default), Some(homes)) => {
-            let homes = old.iter().map(|old| old.map_or(*default, |old| homes[old])).collect();
+            let homes = old
+                .iter()
+                .map(|old| old.map_or(*default, |old| homes[old]))
+                .collect();
             Placing::Rows(homes).parts(meta, rows)
         }
         (placing, _) => placing.parts(meta, rows),

@@ -30,27 +30,48 @@ pub(crate) fn check_namespace(namespace: Option<&str>) -> Result<(), Failure> {
 /// Refuses a collection of which some partition can't be read, for calls that would overlook rows there.
 pub(crate) fn check_all_loaded(meta: &CollectionMeta) -> Result<(), Failure> {
     let Some(load) = &meta.load else {
-        return Err(Failure::new(Code::CollectionNotLoaded, format!("collection not loaded[collection={}]", meta.name)));
+        return Err(Failure::new(
+            Code::CollectionNotLoaded,
+            format!("collection not loaded[collection={}]", meta.name),
+        ));
     };
     if load.partitions.is_empty() {
         return Ok(());
     }
-    match meta.partitions.iter().find(|p| !load.partitions.contains(&p.id)) {
+    match meta
+        .partitions
+        .iter()
+        .find(|p| !load.partitions.contains(&p.id))
+    {
         None => Ok(()),
         Some(missing) => Err(Failure::new(
             Code::PartitionNotLoaded,
-            format!("partition not loaded[partition={}]: rows of it may be concerned", missing.name),
+            format!(
+                "partition not loaded[partition={}]: rows of it may be concerned",
+                missing.name
+            ),
         )),
     }
 }
 
 /// Keys for `rows` new rows, of the kind that the collection has.
-pub(crate) async fn new_keys(proxy: &Proxy, meta: &CollectionMeta, rows: usize) -> Result<PkList, Failure> {
-    let count = u32::try_from(rows).map_err(|_| Failure::invalid(format!("num_rows: {rows} rows are too many at once")))?;
-    let first = proxy.catalog.allocate_ids(count).await.map_err(|f| f.within("num_rows"))?;
+pub(crate) async fn new_keys(
+    proxy: &Proxy,
+    meta: &CollectionMeta,
+    rows: usize,
+) -> Result<PkList, Failure> {
+    let count = u32::try_from(rows)
+        .map_err(|_| Failure::invalid(format!("num_rows: {rows} rows are too many at once")))?;
+    let first = proxy
+        .catalog
+        .allocate_ids(count)
+        .await
+        .map_err(|f| f.within("num_rows"))?;
     let ids = first..first + i64::from(count);
     Ok(match meta.schema.primary().data_type {
-        holdfast_types::DataType::VarChar => PkList::Str(ids.map(|id| id.to_string().into()).collect()),
+        holdfast_types::DataType::VarChar => {
+            PkList::Str(ids.map(|id| id.to_string().into()).collect())
+        }
         _ => PkList::Int(ids.collect()),
     })
 }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use arrow_array::{ArrayRef, RecordBatch};
 use holdfast_proto::{field_data, milvus::schema::FieldData};
 use holdfast_types::{
-    CollectionSchema, Failure, FieldId, FieldSchema, PkList, Value, columns, limits::MAX_MESSAGE_BYTES,
-    schema::DYNAMIC_FIELD,
+    CollectionSchema, Failure, FieldId, FieldSchema, PkList, Value, columns,
+    limits::MAX_MESSAGE_BYTES, schema::DYNAMIC_FIELD,
 };
 
 /// Most bytes of the rows of one write. Fields without values cost a request next to nothing, but have
@@ -24,7 +24,11 @@ pub(crate) struct Given {
 
 impl Given {
     /// Converts and checks what a request gives. Rows without a value of a field get its default, or null.
-    pub(crate) fn read(data: &[FieldData], schema: &CollectionSchema, rows: u32) -> Result<Self, Failure> {
+    pub(crate) fn read(
+        data: &[FieldData],
+        schema: &CollectionSchema,
+        rows: u32,
+    ) -> Result<Self, Failure> {
         if rows == 0 {
             return Err(Failure::invalid("num_rows: it must be at least 1"));
         }
@@ -32,11 +36,18 @@ impl Given {
             return Err(Failure::invalid("fields_data: it must not be empty"));
         }
         let rows = usize::try_from(rows).map_err(|_| too_many(0))?;
-        let mut given = Self { rows, columns: HashMap::new(), bytes: 0 };
+        let mut given = Self {
+            rows,
+            columns: HashMap::new(),
+            bytes: 0,
+        };
         for data in data {
             let field = field_of(data, schema)?;
             if given.columns.contains_key(&field.id) {
-                return Err(Failure::invalid(format!("field {}: duplicated field data", field.name)));
+                return Err(Failure::invalid(format!(
+                    "field {}: duplicated field data",
+                    field.name
+                )));
             }
             let column = if field.is_dynamic {
                 field_data::dynamic_to_column(data, schema, rows)?
@@ -51,7 +62,11 @@ impl Given {
     fn add(&mut self, field: FieldId, column: ArrayRef) -> Result<(), Failure> {
         self.bytes = self.bytes.saturating_add(column.get_array_memory_size());
         self.columns.insert(field, column);
-        if self.bytes > ROWS_BYTES_MAX { Err(too_many(self.rows)) } else { Ok(()) }
+        if self.bytes > ROWS_BYTES_MAX {
+            Err(too_many(self.rows))
+        } else {
+            Ok(())
+        }
     }
 
     /// The column of a field, if the request gives it.
@@ -69,7 +84,10 @@ impl Given {
     pub(crate) fn keys(&self, schema: &CollectionSchema) -> Result<PkList, Failure> {
         let primary = schema.primary();
         let column = self.column(primary.id).ok_or_else(|| {
-            Failure::invalid(format!("field {}: the primary key is required, but the request has no data for it", primary.name))
+            Failure::invalid(format!(
+                "field {}: the primary key is required, but the request has no data for it",
+                primary.name
+            ))
         })?;
         keys_of(column, primary)
     }
@@ -80,7 +98,12 @@ impl Given {
             if self.columns.contains_key(&field.id) {
                 continue;
             }
-            if self.rows.saturating_mul(fill_bytes(field)).saturating_add(self.bytes) > ROWS_BYTES_MAX {
+            if self
+                .rows
+                .saturating_mul(fill_bytes(field))
+                .saturating_add(self.bytes)
+                > ROWS_BYTES_MAX
+            {
                 return Err(too_many(self.rows));
             }
             let column = field_data::absent_column(field, self.rows)?;
@@ -95,26 +118,42 @@ pub(crate) fn batch(
     schema: &CollectionSchema,
     column: impl FnMut(&FieldSchema) -> Result<ArrayRef, Failure>,
 ) -> Result<RecordBatch, Failure> {
-    let all = schema.fields.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+    let all = schema
+        .fields
+        .iter()
+        .map(column)
+        .collect::<Result<Vec<_>, _>>()?;
     RecordBatch::try_new(columns::row_schema(schema), all)
         .map_err(|e| Failure::internal(format!("checked columns don't make rows: {e}")))
 }
 
 /// The keys in a column of the primary key.
 pub(crate) fn keys_of(column: &ArrayRef, primary: &FieldSchema) -> Result<PkList, Failure> {
-    PkList::from_array(column)
-        .ok_or_else(|| Failure::invalid(format!("field {}: the primary key must not be null", primary.name)))
+    PkList::from_array(column).ok_or_else(|| {
+        Failure::invalid(format!(
+            "field {}: the primary key must not be null",
+            primary.name
+        ))
+    })
 }
 
 /// The field that `data` is of.
-pub(crate) fn field_of<'a>(data: &FieldData, schema: &'a CollectionSchema) -> Result<&'a FieldSchema, Failure> {
+pub(crate) fn field_of<'a>(
+    data: &FieldData,
+    schema: &'a CollectionSchema,
+) -> Result<&'a FieldSchema, Failure> {
     if data.is_dynamic || data.field_name == DYNAMIC_FIELD {
-        return schema
-            .dynamic()
-            .ok_or_else(|| Failure::invalid(format!("field {DYNAMIC_FIELD}: the collection has no dynamic field")));
+        return schema.dynamic().ok_or_else(|| {
+            Failure::invalid(format!(
+                "field {DYNAMIC_FIELD}: the collection has no dynamic field"
+            ))
+        });
     }
     schema.field(&data.field_name).ok_or_else(|| {
-        Failure::invalid(format!("field {} not exist: the collection has no field of this name", data.field_name))
+        Failure::invalid(format!(
+            "field {} not exist: the collection has no field of this name",
+            data.field_name
+        ))
     })
 }
 
@@ -130,5 +169,7 @@ fn fill_bytes(field: &FieldSchema) -> usize {
 }
 
 fn too_many(rows: usize) -> Failure {
-    Failure::invalid(format!("{rows} rows take more than {ROWS_BYTES_MAX} bytes at once, send fewer rows"))
+    Failure::invalid(format!(
+        "{rows} rows take more than {ROWS_BYTES_MAX} bytes at once, send fewer rows"
+    ))
 }

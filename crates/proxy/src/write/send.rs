@@ -25,15 +25,21 @@ pub(crate) async fn send(
 ) -> Result<Timestamp, Failure> {
     let mut channels: BTreeMap<ChannelId, Vec<WritePart>> = BTreeMap::new();
     for part in parts {
-        let channel = meta
-            .shards
-            .get(part.shard as usize)
-            .ok_or_else(|| Failure::internal(format!("collection {} has no shard {}", meta.name, part.shard)))?;
+        let channel = meta.shards.get(part.shard as usize).ok_or_else(|| {
+            Failure::internal(format!(
+                "collection {} has no shard {}",
+                meta.name, part.shard
+            ))
+        })?;
         channels.entry(*channel).or_default().push(part);
     }
-    let writes = channels
-        .into_values()
-        .map(|parts| proxy.streams.write(WriteRequest { collection: meta.id, unchanged_since, parts }));
+    let writes = channels.into_values().map(|parts| {
+        proxy.streams.write(WriteRequest {
+            collection: meta.id,
+            unchanged_since,
+            parts,
+        })
+    });
     let (mut stored, mut refused) = (Vec::new(), Vec::new());
     for result in join_all(writes).await {
         match result {

@@ -44,17 +44,30 @@ pub(crate) async fn upsert(
     let is_partial = request.partial_update || !array_ops.is_empty();
     let auto_id = meta.schema.primary().auto_id;
     if (is_partial || auto_id) && channels(&meta) > 1 {
-        return Err(unsupported("a partial upsert, or one with keys made by the server, of shards on several channels"));
+        return Err(unsupported(
+            "a partial upsert, or one with keys made by the server, of shards on several channels",
+        ));
     }
     let rows = request.num_rows;
 
     let given = read(proxy, &meta, request.fields_data, rows).await?;
     let keys = given.keys(&meta.schema)?;
     check_unique(&keys)?;
-    let new_keys = if auto_id { Some(new_keys(proxy, &meta, given.rows).await?) } else { None };
+    let new_keys = if auto_id {
+        Some(new_keys(proxy, &meta, given.rows).await?)
+    } else {
+        None
+    };
     if is_partial {
         let named = !request.partition_name.is_empty();
-        let partial = Partial { given, keys, new_keys, array_ops, placing, named };
+        let partial = Partial {
+            given,
+            keys,
+            new_keys,
+            array_ops,
+            placing,
+            named,
+        };
         return partial::upsert(proxy, &meta, partial).await;
     }
     whole(proxy, &meta, given, keys, new_keys, placing, rows).await
@@ -84,14 +97,20 @@ async fn whole(
     let (parts, keys) = proxy.pool.run(work).await.map_err(|e| e.to_failure())??;
     let ts = send(proxy, meta, parts, None).await?;
     let count = i64::from(rows);
-    Ok(milvus::MutationResult { upsert_cnt: count, delete_cnt: count, ..stored(keys, rows, ts) })
+    Ok(milvus::MutationResult {
+        upsert_cnt: count,
+        delete_cnt: count,
+        ..stored(keys, rows, ts)
+    })
 }
 
 fn check_unique(keys: &PkList) -> Result<(), Failure> {
     let mut seen = HashSet::with_capacity(keys.len());
     match keys.iter().find(|key| !seen.insert(key.clone())) {
         None => Ok(()),
-        Some(key) => Err(Failure::invalid(format!("duplicate primary keys are not allowed in the same batch[key={key}]"))),
+        Some(key) => Err(Failure::invalid(format!(
+            "duplicate primary keys are not allowed in the same batch[key={key}]"
+        ))),
     }
 }
 
@@ -106,7 +125,10 @@ fn array_ops(
     for op in ops {
         let name = &op.field_name;
         let bad = |problem: &str| Failure::invalid(format!("field_ops: field {name}: {problem}"));
-        let field = meta.schema.field(name).ok_or_else(|| bad("field not exist"))?;
+        let field = meta
+            .schema
+            .field(name)
+            .ok_or_else(|| bad("field not exist"))?;
         if !named.insert(field.id) {
             return Err(bad("it is listed twice"));
         }
@@ -117,7 +139,10 @@ fn array_ops(
             Err(_) => return Err(bad(&format!("{} is no operation", op.op))),
         };
         if field.data_type != DataType::Array {
-            return Err(bad(&format!("it is {}, elements are added to and removed from an Array only", field.data_type)));
+            return Err(bad(&format!(
+                "it is {}, elements are added to and removed from an Array only",
+                field.data_type
+            )));
         }
         let mut is_given = false;
         for data in data {

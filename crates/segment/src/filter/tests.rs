@@ -1,3 +1,5 @@
+//! Tests of `filter`.
+
 use std::sync::Arc;
 
 use arrow_array::{

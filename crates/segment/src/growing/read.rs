@@ -176,7 +176,12 @@ impl GrowingSegment {
                 let keys = holdfast_types::columns::column(chunk.scalars(), primary)
                     .and_then(|column| PkList::from_array(&**column))
                     .ok_or_else(|| SegmentError::Internal("rows have no key column".to_owned()))?;
-                let stamps = (0..chunk.len()).map(|i| chunk.stamp(i)).collect();
+                let stamps = chunk
+                    .stamps()
+                    .values()
+                    .iter()
+                    .map(|ts| Timestamp(*ts))
+                    .collect();
                 Ok((keys, stamps))
             })
             .collect()

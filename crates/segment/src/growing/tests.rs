@@ -1,3 +1,5 @@
+//! Tests of `growing`.
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},

@@ -1,3 +1,5 @@
+//! Tests of `sealed`.
+
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;

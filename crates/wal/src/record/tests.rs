@@ -1,3 +1,5 @@
+//! Tests of `record`.
+
 use std::sync::Arc;
 
 use arrow_array::{FixedSizeListArray, Float32Array, Int64Array, StringArray};

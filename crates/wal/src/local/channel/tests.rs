@@ -1,3 +1,5 @@
+//! Tests of `channel`.
+
 use std::path::PathBuf;
 
 use super::{super::faulty_disk::FaultyDisk, *};

@@ -1,3 +1,5 @@
+//! Tests of `format`.
+
 use super::*;
 
 const HEADER: FileHeader = FileHeader {
