@@ -129,6 +129,10 @@ impl Config {
             .validate()
             .map_err(anyhow::Error::msg)
             .context("stream_node")?;
+        self.query_node
+            .validate()
+            .map_err(anyhow::Error::msg)
+            .context("query_node")?;
         Ok(())
     }
 }
@@ -229,6 +233,10 @@ mod tests {
         check("grpc_address = \"here\"", "grpc_address");
         check("memory_budget = \"lots\"", "memory_budget");
         check("[stream_node]\nsegment_bytes_max = 1", "segment_bytes_max");
+        check(
+            "[query_node]\nmaintenance_period = \"0s\"",
+            "query_node: maintenance_period",
+        );
     }
 
     #[test]
