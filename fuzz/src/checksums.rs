@@ -2,7 +2,9 @@
 //! is too broken to find its checksums, it is left as it is.
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+    Some(u32::from_le_bytes(
+        bytes.get(at..at.checked_add(4)?)?.try_into().ok()?,
+    ))
 }
 
 fn long(bytes: &[u8], at: usize) -> Option<usize> {
@@ -11,7 +13,9 @@ fn long(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 fn put(bytes: &mut [u8], at: usize, value: &[u8]) -> Option<()> {
-    bytes.get_mut(at..at.checked_add(value.len())?)?.copy_from_slice(value);
+    bytes
+        .get_mut(at..at.checked_add(value.len())?)?
+        .copy_from_slice(value);
     Some(())
 }
 
@@ -29,7 +33,8 @@ pub fn index(bytes: &mut Vec<u8>) {
                 put(bytes, entry + 4, &crc.to_le_bytes())?;
             }
         }
-        let crc = crc32c::crc32c_append(crc32c::crc32c(bytes.get(..28)?), bytes.get(64..table_end)?);
+        let crc =
+            crc32c::crc32c_append(crc32c::crc32c(bytes.get(..28)?), bytes.get(64..table_end)?);
         put(bytes, 28, &crc.to_le_bytes())
     };
     fix(bytes).unwrap_or_default();

@@ -36,10 +36,16 @@ pub fn expression(input: &[u8]) {
     match parse(text, &SCHEMA, &PARAMS) {
         Ok(predicate) => {
             let fields = predicate.fields();
-            assert!(fields.iter().all(|f| SCHEMA.field_by_id(*f).is_some()), "{text}");
+            assert!(
+                fields.iter().all(|f| SCHEMA.field_by_id(*f).is_some()),
+                "{text}"
+            );
             drop(predicate.pk_equals(sample::KEY));
             let _bound = predicate.pk_lower_bound(sample::KEY);
-            assert!(!predicate.conjuncts().is_empty() || text.trim().is_empty(), "{text}");
+            assert!(
+                !predicate.conjuncts().is_empty() || text.trim().is_empty(),
+                "{text}"
+            );
         }
         Err(error) => assert!(error.position <= text.len(), "{text}: {error}"),
     }

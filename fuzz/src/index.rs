@@ -14,23 +14,38 @@ use crate::{checksums, edits};
 const DIM: usize = 16;
 const ROWS: usize = 60;
 
-static VECTORS: LazyLock<Vec<f32>> =
-    LazyLock::new(|| (0..ROWS * DIM).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect());
+static VECTORS: LazyLock<Vec<f32>> = LazyLock::new(|| {
+    (0..ROWS * DIM)
+        .map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0)
+        .collect()
+});
 
 fn dense() -> VectorData<'static> {
-    VectorData::F32 { dim: DIM, data: &VECTORS }
+    VectorData::F32 {
+        dim: DIM,
+        data: &VECTORS,
+    }
 }
 
 static HNSW: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
-    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+    let one_thread = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .expect("a thread");
     let spread: Vec<u32> = (0..ROWS as u32).map(|i| i * 2).collect();
     let build = |metric, rows: Option<&[u32]>| {
-        let params = HnswParams { m: 4, ef_construction: 16 };
+        let params = HnswParams {
+            m: 4,
+            ef_construction: 16,
+        };
         one_thread
             .install(|| build_hnsw(&dense(), rows, metric, params, &Cancel::new()))
             .expect("the graph can be built")
     };
-    [build(Metric::L2, None), build(Metric::Cosine, Some(&spread))]
+    [
+        build(Metric::L2, None),
+        build(Metric::Cosine, Some(&spread)),
+    ]
 });
 
 /// Opens and walks a graph.
@@ -99,7 +114,15 @@ pub fn sparse(input: &[u8]) {
     for drop_ratio in [0.0, 0.5] {
         let query = [(0, 1.0), (3, 0.5), (9, 2.0)];
         index
-            .search(&data, &query, 5, drop_ratio, Allow::All, &Within::ALL, &Cancel::new())
+            .search(
+                &data,
+                &query,
+                5,
+                drop_ratio,
+                Allow::All,
+                &Within::ALL,
+                &Cancel::new(),
+            )
             .expect("nobody cancels");
     }
 }
@@ -111,8 +134,11 @@ static SCALAR: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
     let numbers: ArrayRef = std::sync::Arc::new(Float64Array::from_iter(
         (0..40).map(|i| (i % 7 != 0).then_some(f64::from(i % 9) - 4.0)),
     ));
-    [(ScalarIndexKind::Inverted, texts), (ScalarIndexKind::Sorted, numbers)]
-        .map(|(kind, column)| build_scalar(kind, &*column).expect("the index can be built"))
+    [
+        (ScalarIndexKind::Inverted, texts),
+        (ScalarIndexKind::Sorted, numbers),
+    ]
+    .map(|(kind, column)| build_scalar(kind, &*column).expect("the index can be built"))
 });
 
 /// Opens a scalar index and asks every kind of question.
@@ -124,7 +150,12 @@ pub fn scalar(input: &[u8]) {
     let Ok(index) = ScalarIndex::open(bytes.into()) else {
         return;
     };
-    let values = [Value::Str("t3".to_owned()), Value::Float(-1.0), Value::Int(2), Value::Bool(true)];
+    let values = [
+        Value::Str("t3".to_owned()),
+        Value::Float(-1.0),
+        Value::Int(2),
+        Value::Bool(true),
+    ];
     for value in &values {
         drop(index.equal(value));
         drop(index.contains(value));

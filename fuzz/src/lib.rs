@@ -11,8 +11,10 @@
 //! | [`wire`]      | `proto_field_data`, `placeholder`                                           |
 //! | [`edits`]     | an input as a file: raw, or a valid file with changes                       |
 //! | [`checksums`] | making the checksums of a changed file right, so that deeper code is reached |
+//! | [`caught`]    | panics that are caught where foreign code is called                         |
 //! | [`sample`]    | a schema and rows to start from                                             |
 
+pub mod caught;
 pub mod checksums;
 pub mod edits;
 pub mod filter;

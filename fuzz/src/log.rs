@@ -9,10 +9,11 @@ use std::{
 
 use bytes::Bytes;
 use futures::StreamExt;
-use holdfast_types::{ChannelId, CollectionId, DataType, Epoch, Lsn, PartitionId, PkList, Timestamp};
+use holdfast_types::{
+    ChannelId, CollectionId, DataType, Epoch, Lsn, PartitionId, PkList, Timestamp,
+};
 use holdfast_wal::{
-    LocalWal, Record, RecordPart, Wal, WriteRecord,
-    local::Options,
+    AppendError, LocalWal, Record, RecordPart, Wal, WalError, WriteRecord, local::Options,
 };
 use tempfile::TempDir;
 
@@ -32,7 +33,11 @@ static RECORD: LazyLock<Vec<u8>> = LazyLock::new(|| {
         collection: CollectionId(5),
         request: Some((1, 2)),
         parts: vec![
-            part(0, Some(sample::rows(&schema, 9)), Some(PkList::Int(vec![1, -1]))),
+            part(
+                0,
+                Some(sample::rows(&schema, 9)),
+                Some(PkList::Int(vec![1, -1])),
+            ),
             part(1, None, Some(PkList::Str(vec!["a".into(), "".into()]))),
         ],
     });
@@ -49,7 +54,12 @@ pub fn record(input: &[u8]) {
         for batch in write.parts.iter().filter_map(|p| p.rows.as_ref()) {
             for column in batch.columns() {
                 drop(PkList::from_array(&**column));
-                drop(column.slice(0, column.len().min(3)).to_data().validate_full());
+                drop(
+                    column
+                        .slice(0, column.len().min(3))
+                        .to_data()
+                        .validate_full(),
+                );
             }
         }
     }
@@ -66,8 +76,12 @@ fn options() -> Options {
 
 fn directory_in_memory() -> TempDir {
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }
-        .expect("a temporary directory can be made")
+    if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    }
+    .expect("a temporary directory can be made")
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -96,14 +110,25 @@ static LOG: LazyLock<(String, Vec<u8>)> = LazyLock::new(|| {
     for epoch in 1..=2 {
         let wal = LocalWal::open(root.path(), options()).expect("a new directory can be opened");
         block_on(async {
-            let (writer, _) = wal.open_writer(CHANNEL, Epoch(epoch)).await.expect("a new epoch");
+            let (writer, _) = wal
+                .open_writer(CHANNEL, Epoch(epoch))
+                .await
+                .expect("a new epoch");
             for payload in [vec![b'a'; 10], vec![b'b'; 5_000], Vec::new()] {
-                writer.append(payload.into()).1.await.expect("there is room");
+                writer
+                    .append(payload.into())
+                    .1
+                    .await
+                    .expect("there is room");
             }
         });
     }
     let file = log_files(root.path()).pop().expect("there is a log file");
-    let name = file.file_name().expect("it has a name").to_string_lossy().into_owned();
+    let name = file
+        .file_name()
+        .expect("it has a name")
+        .to_string_lossy()
+        .into_owned();
     (name, fs::read(&file).expect("it can be read"))
 });
 
@@ -119,8 +144,22 @@ pub fn directory(input: &[u8]) {
     fs::write(channel.join(name), bytes).expect("there is room");
     let wal = LocalWal::open(root.path(), options()).expect("nobody else has the directory");
     block_on(async {
-        let Ok((writer, last)) = wal.open_writer(CHANNEL, Epoch(u64::MAX - 1)).await else {
-            return;
+        let (writer, last) = match wal.open_writer(CHANNEL, Epoch(u64::MAX - 1)).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                // What a panic of a thread of the log looks like from here.
+                assert!(
+                    !matches!(
+                        error,
+                        WalError::Io {
+                            doing: "finish work on",
+                            ..
+                        }
+                    ),
+                    "{error}"
+                );
+                return;
+            }
         };
         let Ok(mut entries) = wal.tail(CHANNEL, Lsn(1)).await else {
             return;
@@ -128,13 +167,19 @@ pub fn directory(input: &[u8]) {
         let mut next = None;
         while next.unwrap_or(Lsn(1)) <= last {
             let waiting = tokio::time::timeout(Duration::from_secs(5), entries.next()).await;
-            let Some(entry) = waiting.expect("a record that the log counts is there") else { return };
+            let Some(entry) = waiting.expect("a record that the log counts is there") else {
+                return;
+            };
             let Ok(entry) = entry else { return };
-            assert!(next.is_none_or(|n| n == entry.lsn), "records follow each other");
+            assert!(
+                next.is_none_or(|n| n == entry.lsn),
+                "records follow each other"
+            );
             next = Some(entry.lsn.next());
         }
-        if let Ok(lsn) = writer.append(Bytes::from_static(b"more")).1.await {
-            assert_eq!(lsn, last.next());
+        match writer.append(Bytes::from_static(b"more")).1.await {
+            Ok(lsn) => assert_eq!(lsn, last.next()),
+            Err(error) => assert!(matches!(error, AppendError::Full(_)), "{error}"),
         }
     });
 }

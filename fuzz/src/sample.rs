@@ -47,7 +47,10 @@ pub fn field(id: i64, name: &str, data_type: DataType) -> FieldSchema {
 
 /// The same field, whose rows may be null.
 pub fn nullable(field: FieldSchema) -> FieldSchema {
-    FieldSchema { nullable: true, ..field }
+    FieldSchema {
+        nullable: true,
+        ..field
+    }
 }
 
 /// An array of text.
@@ -70,14 +73,20 @@ fn schema_of(fields: Vec<FieldSchema>) -> Arc<CollectionSchema> {
 
 /// A schema with a field of every type, for filters.
 pub fn every_type() -> Arc<CollectionSchema> {
-    let meta = FieldSchema { is_dynamic: true, ..nullable(field(119, "$meta", DataType::Json)) };
+    let meta = FieldSchema {
+        is_dynamic: true,
+        ..nullable(field(119, "$meta", DataType::Json))
+    };
     schema_of(vec![
         field(KEY.0, "id", DataType::Int64),
         nullable(field(101, "flag", DataType::Bool)),
         field(102, "tiny", DataType::Int8),
         field(103, "small", DataType::Int16),
         nullable(field(104, "count", DataType::Int32)),
-        FieldSchema { default: Some(Value::Int(7)), ..field(105, "big", DataType::Int64) },
+        FieldSchema {
+            default: Some(Value::Int(7)),
+            ..field(105, "big", DataType::Int64)
+        },
         field(106, "price", DataType::Float),
         nullable(field(107, "score", DataType::Double)),
         nullable(field(108, "text", DataType::VarChar)),
@@ -106,22 +115,25 @@ pub fn schema(key: DataType) -> Arc<CollectionSchema> {
 /// `count` rows of [`schema`], with keys from 0.
 pub fn rows(schema: &CollectionSchema, count: i64) -> RecordBatch {
     let arrays = schema.fields.iter().map(|f| column(f, count)).collect();
-    RecordBatch::try_new(columns::row_schema(schema), arrays).expect("the columns are of the schema")
+    RecordBatch::try_new(columns::row_schema(schema), arrays)
+        .expect("the columns are of the schema")
 }
 
 fn column(field: &FieldSchema, count: i64) -> ArrayRef {
     let keys = 0..count;
     match field.data_type {
         DataType::Int64 => Arc::new(Int64Array::from_iter_values(keys)),
-        DataType::VarChar if field.is_primary => {
-            Arc::new(StringArray::from_iter_values(keys.map(|k| format!("key-{k:04}"))))
-        }
+        DataType::VarChar if field.is_primary => Arc::new(StringArray::from_iter_values(
+            keys.map(|k| format!("key-{k:04}")),
+        )),
         DataType::VarChar => Arc::new(
-            keys.map(|k| (k % 5 != 0).then(|| format!("t{}", k % 7))).collect::<StringArray>(),
+            keys.map(|k| (k % 5 != 0).then(|| format!("t{}", k % 7)))
+                .collect::<StringArray>(),
         ),
-        DataType::Int32 => {
-            Arc::new(keys.map(|k| (k % 3 != 0).then_some((k % 10) as i32)).collect::<Int32Array>())
-        }
+        DataType::Int32 => Arc::new(
+            keys.map(|k| (k % 3 != 0).then_some((k % 10) as i32))
+                .collect::<Int32Array>(),
+        ),
         DataType::Double => Arc::new(Float64Array::from_iter_values(keys.map(|k| k as f64 / 8.0))),
         DataType::Json => Arc::new(
             keys.map(|k| (k % 4 != 0).then(|| format!(r#"{{"a":{k},"b":["x",{{"c":null}}]}}"#)))

@@ -5,8 +5,8 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use holdfast_index::{Cancel, HnswParams, QueryVector, ScalarIndexKind, Within};
 use holdfast_segment::{
-    FileRole, GrowingSegment, IndexBuild, IndexFile, KeySet, QuerySpec, SealedSegment, SearchParams,
-    SearchSpec, SegmentFile, build_index,
+    FileRole, GrowingSegment, IndexBuild, IndexFile, KeySet, QuerySpec, SealedSegment,
+    SearchParams, SearchSpec, SegmentFile, build_index,
 };
 use holdfast_types::{
     CollectionSchema, DataType, FieldId, IndexId, Lsn, Metric, PartitionId, Pk, PkList, RowIdx,
@@ -28,21 +28,34 @@ fn valid(key: DataType) -> Valid {
     let schema = sample::schema(key);
     let growing = GrowingSegment::new(SegmentId(1), PartitionId(1), Arc::clone(&schema));
     let rows = sample::rows(&schema, ROWS);
-    growing.append(&rows, Timestamp(10), Lsn(1)).expect("the rows are of the schema");
+    growing
+        .append(&rows, Timestamp(10), Lsn(1))
+        .expect("the rows are of the schema");
     let old = match key {
         DataType::Int64 => PkList::Int(vec![3, 5]),
         _ => PkList::Str(vec!["key-0003".into()]),
     };
     growing.delete(&old, Timestamp(20));
-    growing.append(&rows.slice(5, 2), Timestamp(30), Lsn(2)).expect("the rows are of the schema");
-    let files = growing.seal(&Cancel::new()).expect("the rows can be written").files;
+    growing
+        .append(&rows.slice(5, 2), Timestamp(30), Lsn(2))
+        .expect("the rows are of the schema");
+    let files = growing
+        .seal(&Cancel::new())
+        .expect("the rows can be written")
+        .files;
     let sealed = open(&schema, files.clone(), Vec::new()).expect("what was written can be read");
     let hnsw = IndexBuild::Hnsw {
         metric: Metric::L2,
-        params: HnswParams { m: 4, ef_construction: 16 },
+        params: HnswParams {
+            m: 4,
+            ef_construction: 16,
+        },
     };
     let scalar = IndexBuild::Scalar(ScalarIndexKind::Inverted);
-    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+    let one_thread = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .expect("a thread");
     let wanted = [
         (sample::VECTOR, hnsw),
         (sample::SPARSE, IndexBuild::Sparse),
@@ -62,7 +75,11 @@ fn valid(key: DataType) -> Valid {
             build,
         })
         .collect();
-    Valid { schema, files, indexes }
+    Valid {
+        schema,
+        files,
+        indexes,
+    }
 }
 
 static VALID: LazyLock<[Valid; 2]> =
@@ -89,7 +106,8 @@ fn ask(segment: &SealedSegment) {
     ];
     let fields: Vec<FieldId> = schema.fields.iter().map(|f| f.id).collect();
     for text in filters {
-        let filter = holdfast_expr::parse(text, schema, &Default::default()).expect("the filter is right");
+        let filter =
+            holdfast_expr::parse(text, schema, &Default::default()).expect("the filter is right");
         let filter = Some(Arc::new(filter));
         for at in [Timestamp(15), Timestamp::MAX] {
             let spec = QuerySpec {
@@ -104,8 +122,16 @@ fn ask(segment: &SealedSegment) {
             drop(segment.query(&spec, cancel));
             drop(segment.count(&spec, cancel));
             for (field, metric, query) in [
-                (sample::VECTOR, Metric::L2, QueryVector::F32(vec![0.25; sample::DIM])),
-                (sample::SPARSE, Metric::Ip, QueryVector::Sparse(vec![(0, 1.0), (3, 0.5)])),
+                (
+                    sample::VECTOR,
+                    Metric::L2,
+                    QueryVector::F32(vec![0.25; sample::DIM]),
+                ),
+                (
+                    sample::SPARSE,
+                    Metric::Ip,
+                    QueryVector::Sparse(vec![(0, 1.0), (3, 0.5)]),
+                ),
             ] {
                 let spec = SearchSpec {
                     field,
@@ -153,7 +179,13 @@ fn open_with(input: &[u8], part: impl Fn(&Valid, u8) -> usize) {
 }
 
 fn with_role(role: FileRole) -> impl Fn(&Valid, u8) -> usize {
-    move |valid, _| valid.files.iter().position(|f| f.role == role).expect("every segment has it")
+    move |valid, _| {
+        valid
+            .files
+            .iter()
+            .position(|f| f.role == role)
+            .expect("every segment has it")
+    }
 }
 
 /// The scalar columns.
@@ -173,7 +205,12 @@ pub fn keys(input: &[u8]) {
         let file = &valid.files[with_role(FileRole::Keys)(valid, 0)];
         let bytes = Bytes::from(edits::file(&file.bytes, rest, checksums::frame));
         if let Ok(keys) = KeySet::open("keys", &bytes) {
-            for key in [Pk::Int(0), Pk::Int(i64::MIN), Pk::Str("key-0006".into()), Pk::Str("".into())] {
+            for key in [
+                Pk::Int(0),
+                Pk::Int(i64::MIN),
+                Pk::Str("key-0006".into()),
+                Pk::Str("".into()),
+            ] {
                 keys.contains(&key);
             }
         }

@@ -6,7 +6,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use holdfast_meta::{Catalog, DEFAULT_DATABASE, MetaStore, MemoryStore, NewCollection, Txn, envelope, keys};
+use holdfast_meta::{
+    Catalog, DEFAULT_DATABASE, MemoryStore, MetaStore, NewCollection, Txn, envelope, keys,
+};
 use holdfast_storage::{
     DeleteLogEntry, Digest, FileEntry, FileRole, IndexEntry, Manifest, Manifests, ObjectInfo,
     ObjectPath, SegmentEntry, Store,
@@ -21,16 +23,28 @@ use prost::Message;
 
 use crate::{checksums, edits, sample};
 
-const SHARD: ShardId = ShardId { collection: CollectionId(7), index: 1 };
+const SHARD: ShardId = ShardId {
+    collection: CollectionId(7),
+    index: 1,
+};
 const ENVELOPE_BYTES: usize = 20;
 
 fn object(path: ObjectPath) -> ObjectInfo {
-    ObjectInfo { blake3: Digest::of(path.as_str().as_bytes()), size: 10, path }
+    ObjectInfo {
+        blake3: Digest::of(path.as_str().as_bytes()),
+        size: 10,
+        path,
+    }
 }
 
 static MANIFEST: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let id = SegmentId(42);
-    let roles = [FileRole::Columns, FileRole::Keys, FileRole::Vector(FieldId(101)), FileRole::Deletes];
+    let roles = [
+        FileRole::Columns,
+        FileRole::Keys,
+        FileRole::Vector(FieldId(101)),
+        FileRole::Deletes,
+    ];
     let files = roles.map(|role| FileEntry {
         role,
         object: object(paths::segment_file(SHARD, id, Epoch(3), 0, role)),
@@ -84,7 +98,9 @@ static MANIFEST: LazyLock<Vec<u8>> = LazyLock::new(|| {
 pub fn manifest(input: &[u8]) {
     let payload = &MANIFEST[ENVELOPE_BYTES..];
     let bytes = match input.first() {
-        Some(mode) if mode & 2 != 0 => checksums::envelope(*b"HFMN", &edits::file(payload, input, |_| {})),
+        Some(mode) if mode & 2 != 0 => {
+            checksums::envelope(*b"HFMN", &edits::file(payload, input, |_| {}))
+        }
         _ => edits::file(&MANIFEST, input, |_| {}),
     };
     if let Ok(manifest) = testing::decode_manifest(&bytes.into()) {
@@ -111,17 +127,28 @@ static STORE: LazyLock<(tempfile::TempDir, Arc<Store>)> = LazyLock::new(|| {
 pub fn pointer(input: &[u8]) {
     let valid = {
         use holdfast_proto::persisted::manifest as pb;
-        pb::Pointer { version: 1, epoch: 3, manifest: None }.encode_to_vec()
+        pb::Pointer {
+            version: 1,
+            epoch: 3,
+            manifest: None,
+        }
+        .encode_to_vec()
     };
     let bytes = match input.first() {
-        Some(mode) if mode & 2 != 0 => checksums::envelope(*b"HFMP", &edits::file(&valid, input, |_| {})),
+        Some(mode) if mode & 2 != 0 => {
+            checksums::envelope(*b"HFMP", &edits::file(&valid, input, |_| {}))
+        }
         _ => edits::file(&valid, input, |_| {}),
     };
     block_on(async {
         let meta = Arc::new(MemoryStore::new());
         let put = Txn::new().put(keys::manifest(SHARD), Bytes::from(bytes));
         drop(meta.txn(put).await.expect("memory takes every value"));
-        drop(Manifests::new(meta, Arc::clone(&STORE.1)).version(SHARD).await);
+        drop(
+            Manifests::new(meta, Arc::clone(&STORE.1))
+                .version(SHARD)
+                .await,
+        );
     });
 }
 
@@ -139,9 +166,10 @@ pub fn delete_log(input: &[u8]) {
     };
     let valid = &DELETES[usize::from(which & 1)];
     let bytes = match input.first() {
-        Some(mode) if mode & 2 != 0 => {
-            checksums::envelope(*b"HFDL", &edits::file(&valid[ENVELOPE_BYTES..], input, |_| {}))
-        }
+        Some(mode) if mode & 2 != 0 => checksums::envelope(
+            *b"HFDL",
+            &edits::file(&valid[ENVELOPE_BYTES..], input, |_| {}),
+        ),
         _ => edits::file(valid, input, |_| {}),
     };
     let path = paths::delete_log(SHARD, Lsn(1), Lsn(2), Epoch(1), 0);
@@ -157,7 +185,9 @@ pub fn delete_log(input: &[u8]) {
 static CATALOG: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
     block_on(async {
         let store = Arc::new(MemoryStore::new());
-        let catalog = Catalog::open(store.clone(), Timestamp(1)).await.expect("a new catalog");
+        let catalog = Catalog::open(store.clone(), Timestamp(1))
+            .await
+            .expect("a new catalog");
         let new = NewCollection {
             name: "books".to_owned(),
             schema: sample::every_type(),
@@ -167,7 +197,10 @@ static CATALOG: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
             num_partitions: 0,
             partitions: vec!["_default".to_owned()],
         };
-        catalog.create_collection(DEFAULT_DATABASE, &new, Timestamp(2)).await.expect("a new name");
+        catalog
+            .create_collection(DEFAULT_DATABASE, &new, Timestamp(2))
+            .await
+            .expect("a new name");
         let range = store.range("").await.expect("memory answers");
         range
             .items
@@ -208,4 +241,3 @@ pub fn catalog(input: &[u8]) {
         }
     });
 }
-

@@ -3,11 +3,12 @@
 use std::sync::LazyLock;
 
 use holdfast_proto::{
-    field_data, placeholder as placeholders,
+    field_data,
     pb::{
         common::{PlaceholderGroup, PlaceholderType, PlaceholderValue},
         schema::FieldData,
     },
+    placeholder as placeholders,
 };
 use holdfast_types::{DataType, FieldSchema};
 use prost::Message;
@@ -35,7 +36,11 @@ static FIELDS: LazyLock<Vec<FieldSchema>> = LazyLock::new(|| {
     ];
     let plain = types.map(|t| sample::field(101, "f", t));
     let optional = types.map(|t| sample::nullable(sample::field(101, "f", t)));
-    plain.into_iter().chain(optional).chain([sample::texts(101, "f")]).collect()
+    plain
+        .into_iter()
+        .chain(optional)
+        .chain([sample::texts(101, "f")])
+        .collect()
 });
 
 /// A column of a write. What was accepted has the type and length that it should, and can be sent back.
@@ -50,23 +55,33 @@ pub fn field_data(input: &[u8]) {
     let rows = usize::from(*rows);
     if let Ok(column) = field_data::to_column(&data, field, rows) {
         assert_eq!(column.len(), rows);
-        assert_eq!(*column.data_type(), holdfast_types::columns::arrow_type(field));
+        assert_eq!(
+            *column.data_type(),
+            holdfast_types::columns::arrow_type(field)
+        );
         assert!(field.nullable || column.null_count() == 0);
         let sent = field_data::from_column(&column, field).expect("what was taken can be given");
         let again = field_data::to_column(&sent, field, rows).expect("what was given can be taken");
         assert_eq!(again.len(), column.len());
     }
-    drop(field_data::dynamic_to_column(&data, &sample::every_type(), rows));
+    drop(field_data::dynamic_to_column(
+        &data,
+        &sample::every_type(),
+        rows,
+    ));
 }
 
 static GROUP: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let value = PlaceholderValue {
         tag: "$0".to_owned(),
         r#type: PlaceholderType::FloatVector.into(),
-        values: vec![vec![0; 4 * sample::DIM]; 2],
+        values: vec![vec![0; 4 * sample::DIM].into(); 2],
         element_level: false,
     };
-    PlaceholderGroup { placeholders: vec![value] }.encode_to_vec()
+    PlaceholderGroup {
+        placeholders: vec![value],
+    }
+    .encode_to_vec()
 });
 
 /// Query vectors. What was accepted fits the field.

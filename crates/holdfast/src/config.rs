@@ -1,5 +1,7 @@
 //! Settings: defaults, then a file, then the environment (`HOLDFAST_WAL__SEGMENT_BYTES=...`), then flags.
 
+#[cfg(test)]
+mod documented;
 mod size;
 
 use std::{

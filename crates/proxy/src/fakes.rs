@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use async_trait::async_trait;
 use arrow_array::RecordBatch;
+use async_trait::async_trait;
 use holdfast_meta::{Catalog, CollectionMeta, MemoryStore, NewCollection};
 use holdfast_node_api::{
     Coordinator, QueryNode, StreamNode,
@@ -76,7 +76,9 @@ impl Parts {
 pub(crate) async fn proxy() -> (Proxy, Parts) {
     let parts = Parts::default();
     let created = Timestamp::from_unix_ms(NOW_MS - 2_000);
-    let catalog = Catalog::open(Arc::new(MemoryStore::new()), created).await.unwrap();
+    let catalog = Catalog::open(Arc::new(MemoryStore::new()), created)
+        .await
+        .unwrap();
     let components = Components {
         catalog,
         coordinator: Arc::new(parts.clone()),
@@ -93,7 +95,9 @@ pub(crate) async fn proxy() -> (Proxy, Parts) {
 pub(crate) fn caller(database: &str) -> Caller {
     let mut request = Request::new(());
     if !database.is_empty() {
-        request.metadata_mut().insert("dbname", database.parse().unwrap());
+        request
+            .metadata_mut()
+            .insert("dbname", database.parse().unwrap());
     }
     Caller::of(request).0
 }
@@ -116,7 +120,11 @@ pub(crate) fn field(id: i64, name: &str, data_type: DataType) -> FieldSchema {
         nullable: false,
         default: None,
         is_dynamic: false,
-        type_params: if data_type.is_dense_vector() { vec![("dim".to_owned(), "8".to_owned())] } else { Vec::new() },
+        type_params: if data_type.is_dense_vector() {
+            vec![("dim".to_owned(), "8".to_owned())]
+        } else {
+            Vec::new()
+        },
     }
 }
 
@@ -126,7 +134,10 @@ pub(crate) fn schema() -> CollectionSchema {
     CollectionSchema {
         description: "things".to_owned(),
         fields: vec![
-            FieldSchema { is_primary: true, ..field(first, "id", DataType::Int64) },
+            FieldSchema {
+                is_primary: true,
+                ..field(first, "id", DataType::Int64)
+            },
             field(first + 1, "vector", DataType::FloatVector),
             field(first + 2, "price", DataType::Double),
             holdfast_proto::schema::dynamic_field(FieldId(first + 3)),
@@ -148,11 +159,18 @@ pub(crate) async fn collection(proxy: &Proxy, name: &str) -> Arc<CollectionMeta>
         partitions: vec!["_default".to_owned()],
     };
     let created = Timestamp::from_unix_ms(NOW_MS - 1_000);
-    proxy.catalog.create_collection("default", &new, created).await.unwrap()
+    proxy
+        .catalog
+        .create_collection("default", &new, created)
+        .await
+        .unwrap()
 }
 
 fn unasked<T>(call: &str) -> Result<T, Failure> {
-    Err(Failure::new(Code::Internal, format!("no test asks for {call}")))
+    Err(Failure::new(
+        Code::Internal,
+        format!("no test asks for {call}"),
+    ))
 }
 
 #[async_trait]
@@ -167,21 +185,51 @@ impl Coordinator for Parts {
         self.changed(format!("drop_database {name}"))
     }
     async fn create_collection(&self, create: CreateCollection) -> Result<(), Failure> {
-        let CreateCollection { name, shards, consistency, key_partitions, .. } = create;
+        let CreateCollection {
+            name,
+            shards,
+            consistency,
+            key_partitions,
+            ..
+        } = create;
         let name = format!("{}.{}", name.database, name.collection);
-        self.changed(format!("create_collection {name} shards={shards} level={consistency} parts={key_partitions:?}"))
+        self.changed(format!(
+            "create_collection {name} shards={shards} level={consistency} parts={key_partitions:?}"
+        ))
     }
     async fn drop_collection(&self, name: &CollectionName) -> Result<(), Failure> {
-        self.changed(format!("drop_collection {}.{}", name.database, name.collection))
+        self.changed(format!(
+            "drop_collection {}.{}",
+            name.database, name.collection
+        ))
     }
-    async fn rename_collection(&self, name: &CollectionName, to: &CollectionName) -> Result<(), Failure> {
+    async fn rename_collection(
+        &self,
+        name: &CollectionName,
+        to: &CollectionName,
+    ) -> Result<(), Failure> {
         let (a, b) = (&name.database, &to.database);
-        self.changed(format!("rename_collection {a}.{} {b}.{}", name.collection, to.collection))
+        self.changed(format!(
+            "rename_collection {a}.{} {b}.{}",
+            name.collection, to.collection
+        ))
     }
-    async fn alter_collection(&self, name: &CollectionName, change: AlterParams) -> Result<(), Failure> {
-        self.changed(format!("alter_collection {}.{} {change:?}", name.database, name.collection))
+    async fn alter_collection(
+        &self,
+        name: &CollectionName,
+        change: AlterParams,
+    ) -> Result<(), Failure> {
+        self.changed(format!(
+            "alter_collection {}.{} {change:?}",
+            name.database, name.collection
+        ))
     }
-    async fn alter_field(&self, _: &CollectionName, field: &str, change: AlterParams) -> Result<(), Failure> {
+    async fn alter_field(
+        &self,
+        _: &CollectionName,
+        field: &str,
+        change: AlterParams,
+    ) -> Result<(), Failure> {
         self.changed(format!("alter_field {field} {change:?}"))
     }
     async fn add_field(&self, _: &CollectionName, field: FieldSchema) -> Result<(), Failure> {
@@ -209,12 +257,25 @@ impl Coordinator for Parts {
         self.changed(format!("drop_alias {database} {alias}"))
     }
     async fn create_index(&self, create: CreateIndex) -> Result<(), Failure> {
-        self.changed(format!("create_index {} {:?} {:?}", create.field, create.index, create.params))
+        self.changed(format!(
+            "create_index {} {:?} {:?}",
+            create.field, create.index, create.params
+        ))
     }
-    async fn alter_index(&self, _: &CollectionName, index: &str, change: AlterParams) -> Result<(), Failure> {
+    async fn alter_index(
+        &self,
+        _: &CollectionName,
+        index: &str,
+        change: AlterParams,
+    ) -> Result<(), Failure> {
         self.changed(format!("alter_index {index} {change:?}"))
     }
-    async fn drop_index(&self, _: &CollectionName, field: &str, index: &str) -> Result<(), Failure> {
+    async fn drop_index(
+        &self,
+        _: &CollectionName,
+        field: &str,
+        index: &str,
+    ) -> Result<(), Failure> {
         self.changed(format!("drop_index {field:?} {index:?}"))
     }
     async fn index_progress(
@@ -233,7 +294,11 @@ impl Coordinator for Parts {
     async fn release(&self, name: &CollectionName) -> Result<(), Failure> {
         self.changed(format!("release {}", name.collection))
     }
-    async fn release_partitions(&self, _: &CollectionName, partitions: &[String]) -> Result<(), Failure> {
+    async fn release_partitions(
+        &self,
+        _: &CollectionName,
+        partitions: &[String],
+    ) -> Result<(), Failure> {
         self.changed(format!("release_partitions {partitions:?}"))
     }
     async fn load_state(&self, _: &CollectionName, _: &[String]) -> Result<LoadState, Failure> {

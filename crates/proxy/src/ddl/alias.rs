@@ -17,7 +17,10 @@ pub(crate) async fn create(
 ) -> Result<Status, Failure> {
     let name = resolve::target(caller, &request.db_name, &request.collection_name)?;
     check_name(NameOf::Alias, &request.alias)?;
-    proxy.coordinator.create_alias(&name, &request.alias).await?;
+    proxy
+        .coordinator
+        .create_alias(&name, &request.alias)
+        .await?;
     Ok(status::ok())
 }
 
@@ -34,11 +37,18 @@ pub(crate) async fn alter(
 }
 
 /// Drops an alias.
-pub(crate) async fn drop(proxy: &Proxy, caller: &Caller, request: milvus::DropAliasRequest) -> Result<Status, Failure> {
+pub(crate) async fn drop(
+    proxy: &Proxy,
+    caller: &Caller,
+    request: milvus::DropAliasRequest,
+) -> Result<Status, Failure> {
     let database = caller.database(&request.db_name);
     check_name(NameOf::Database, database)?;
     check_name(NameOf::Alias, &request.alias)?;
-    proxy.coordinator.drop_alias(database, &request.alias).await?;
+    proxy
+        .coordinator
+        .drop_alias(database, &request.alias)
+        .await?;
     Ok(status::ok())
 }
 
@@ -69,9 +79,16 @@ pub(crate) async fn list(
     let database = caller.database(&request.db_name);
     check_name(NameOf::Database, database)?;
     let aliases = if request.collection_name.is_empty() {
-        proxy.snapshot().aliases_of(database)?.into_iter().map(|alias| alias.name).collect()
+        proxy
+            .snapshot()
+            .aliases_of(database)?
+            .into_iter()
+            .map(|alias| alias.name)
+            .collect()
     } else {
-        resolve::collection(proxy, caller, database, &request.collection_name)?.aliases.clone()
+        resolve::collection(proxy, caller, database, &request.collection_name)?
+            .aliases
+            .clone()
     };
     Ok(milvus::ListAliasesResponse {
         status: Some(status::ok()),

@@ -33,7 +33,9 @@ pub(crate) async fn create(
     let schema = schema::to_domain(&schema::decode(&request.schema)?)?;
     let consistency = request.consistency_level;
     if !(0..=CONSISTENCY_MAX).contains(&consistency) {
-        return Err(Failure::invalid(format!("consistency_level: {consistency} is not in 0..={CONSISTENCY_MAX}")));
+        return Err(Failure::invalid(format!(
+            "consistency_level: {consistency} is not in 0..={CONSISTENCY_MAX}"
+        )));
     }
     Params::new("properties", &request.properties)?;
     let create = CreateCollection {
@@ -53,7 +55,9 @@ fn shards(asked: i32) -> Result<u32, Failure> {
     match u32::try_from(asked) {
         Ok(0) => Ok(1),
         Ok(shards) if shards <= MAX_SHARDS => Ok(shards),
-        _ => Err(Failure::invalid(format!("shards_num: {asked} is not in 0..={MAX_SHARDS}"))),
+        _ => Err(Failure::invalid(format!(
+            "shards_num: {asked} is not in 0..={MAX_SHARDS}"
+        ))),
     }
 }
 
@@ -62,12 +66,18 @@ fn key_partitions(asked: i64, has_key: bool) -> Result<Option<u32>, Failure> {
     if asked == 0 {
         return Ok(None);
     }
-    let in_range = u32::try_from(asked).ok().filter(|&n| n as usize <= MAX_PARTITIONS);
+    let in_range = u32::try_from(asked)
+        .ok()
+        .filter(|&n| n as usize <= MAX_PARTITIONS);
     let Some(partitions) = in_range else {
-        return Err(Failure::invalid(format!("num_partitions: {asked} is not in 1..={MAX_PARTITIONS}")));
+        return Err(Failure::invalid(format!(
+            "num_partitions: {asked} is not in 1..={MAX_PARTITIONS}"
+        )));
     };
     if !has_key {
-        return Err(Failure::invalid("num_partitions should only be specified with partition key field enabled"));
+        return Err(Failure::invalid(
+            "num_partitions should only be specified with partition key field enabled",
+        ));
     }
     Ok(Some(partitions))
 }
@@ -89,12 +99,16 @@ pub(crate) async fn has(
     caller: &Caller,
     request: milvus::HasCollectionRequest,
 ) -> Result<milvus::BoolResponse, Failure> {
-    let value = match resolve::collection(proxy, caller, &request.db_name, &request.collection_name) {
+    let value = match resolve::collection(proxy, caller, &request.db_name, &request.collection_name)
+    {
         Ok(_) => true,
         Err(failure) if failure.code == Code::CollectionNotFound => false,
         Err(failure) => return Err(failure),
     };
-    Ok(milvus::BoolResponse { status: Some(status::ok()), value })
+    Ok(milvus::BoolResponse {
+        status: Some(status::ok()),
+        value,
+    })
 }
 
 /// Everything that a client may know of a collection.
@@ -103,20 +117,34 @@ pub(crate) async fn describe(
     caller: &Caller,
     request: milvus::DescribeCollectionRequest,
 ) -> Result<milvus::DescribeCollectionResponse, Failure> {
-    let (database, name, id) = (caller.database(&request.db_name), &request.collection_name, request.collection_id);
+    let (database, name, id) = (
+        caller.database(&request.db_name),
+        &request.collection_name,
+        request.collection_id,
+    );
     let meta = resolve::collection_or_id(proxy, caller, database, name, id).map_err(|failure| {
         if failure.code != Code::CollectionNotFound {
             return failure;
         }
         // Clients look for these very words to tell "there is none" from other failures.
-        let asked = if name.is_empty() { id.to_string() } else { name.clone() };
-        Failure::new(failure.code, format!("can't find collection[database={database}][collection={asked}]"))
+        let asked = if name.is_empty() {
+            id.to_string()
+        } else {
+            name.clone()
+        };
+        Failure::new(
+            failure.code,
+            format!("can't find collection[database={database}][collection={asked}]"),
+        )
     })?;
     let snapshot = proxy.snapshot();
     Ok(description(snapshot.database(database)?, &meta))
 }
 
-fn description(database: &DatabaseMeta, meta: &CollectionMeta) -> milvus::DescribeCollectionResponse {
+fn description(
+    database: &DatabaseMeta,
+    meta: &CollectionMeta,
+) -> milvus::DescribeCollectionResponse {
     milvus::DescribeCollectionResponse {
         status: Some(status::ok()),
         schema: Some(schema::to_wire(&meta.schema, &meta.name)),
@@ -145,7 +173,11 @@ fn shards_num(meta: &CollectionMeta) -> i32 {
 }
 
 fn properties(meta: &CollectionMeta) -> Vec<KeyValuePair> {
-    let mut shown = kv::to_wire(meta.properties.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    let mut shown = kv::to_wire(
+        meta.properties
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str())),
+    );
     if !meta.properties.contains_key(TIMEZONE) {
         shown.push(kv::pair(TIMEZONE, TIMEZONE_DEFAULT));
     }
@@ -165,17 +197,29 @@ pub(crate) async fn show(
         proxy.snapshot().collections_of(database)?
     } else {
         let named = request.collection_names.iter();
-        named.map(|name| resolve::collection(proxy, caller, database, name)).collect::<Result<_, _>>()?
+        named
+            .map(|name| resolve::collection(proxy, caller, database, name))
+            .collect::<Result<_, _>>()?
     };
-    let mut answer = milvus::ShowCollectionsResponse { status: Some(status::ok()), ..Default::default() };
+    let mut answer = milvus::ShowCollectionsResponse {
+        status: Some(status::ok()),
+        ..Default::default()
+    };
     for meta in found {
         if only_loaded {
-            let name = CollectionName { database: database.to_owned(), collection: meta.name.clone() };
+            let name = CollectionName {
+                database: database.to_owned(),
+                collection: meta.name.clone(),
+            };
             let percent = match proxy.coordinator.load_state(&name, &[]).await? {
                 LoadState::Loaded => 100,
                 LoadState::Loading(percent) => i64::from(percent.min(99)),
                 // Named ones are wanted; of the others only the loaded ones.
-                LoadState::NotLoaded | LoadState::NotExist if request.collection_names.is_empty() => continue,
+                LoadState::NotLoaded | LoadState::NotExist
+                    if request.collection_names.is_empty() =>
+                {
+                    continue;
+                }
                 LoadState::NotLoaded | LoadState::NotExist => {
                     return Err(super::load::not_loaded(&meta.name));
                 }
@@ -197,7 +241,9 @@ pub(super) fn only_loaded(show_type: i32) -> Result<bool, Failure> {
     match ShowType::try_from(show_type) {
         Ok(ShowType::All) => Ok(false),
         Ok(ShowType::InMemory) => Ok(true),
-        Err(_) => Err(Failure::invalid(format!("type: {show_type} is neither 0 (all) nor 1 (loaded)"))),
+        Err(_) => Err(Failure::invalid(format!(
+            "type: {show_type} is neither 0 (all) nor 1 (loaded)"
+        ))),
     }
 }
 
@@ -208,8 +254,13 @@ pub(crate) async fn alter(
     request: milvus::AlterCollectionRequest,
 ) -> Result<Status, Failure> {
     let change = change("properties", &request.properties, request.delete_keys)?;
-    let name =
-        resolve::target_or_id(proxy, caller, &request.db_name, &request.collection_name, request.collection_id)?;
+    let name = resolve::target_or_id(
+        proxy,
+        caller,
+        &request.db_name,
+        &request.collection_name,
+        request.collection_id,
+    )?;
     proxy.coordinator.alter_collection(&name, change).await?;
     Ok(status::ok())
 }
@@ -222,7 +273,9 @@ pub(crate) async fn truncate(
 ) -> Result<milvus::TruncateCollectionResponse, Failure> {
     let name = resolve::target(caller, &request.db_name, &request.collection_name)?;
     proxy.coordinator.truncate_collection(&name).await?;
-    Ok(milvus::TruncateCollectionResponse { status: Some(status::ok()) })
+    Ok(milvus::TruncateCollectionResponse {
+        status: Some(status::ok()),
+    })
 }
 
 /// Renames a collection, into another database if one is named.
@@ -232,7 +285,11 @@ pub(crate) async fn rename(
     request: milvus::RenameCollectionRequest,
 ) -> Result<Status, Failure> {
     let from = resolve::target(caller, &request.db_name, &request.old_name)?;
-    let database = if request.new_db_name.is_empty() { &from.database } else { &request.new_db_name };
+    let database = if request.new_db_name.is_empty() {
+        &from.database
+    } else {
+        &request.new_db_name
+    };
     let to = resolve::target(caller, database, &request.new_name)?;
     proxy.coordinator.rename_collection(&from, &to).await?;
     Ok(status::ok())

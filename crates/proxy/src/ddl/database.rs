@@ -19,7 +19,10 @@ pub(crate) async fn create(
 ) -> Result<Status, Failure> {
     check_name(NameOf::Database, &request.db_name)?;
     Params::new("properties", &request.properties)?;
-    proxy.coordinator.create_database(&request.db_name, kv::to_domain(&request.properties)).await?;
+    proxy
+        .coordinator
+        .create_database(&request.db_name, kv::to_domain(&request.properties))
+        .await?;
     Ok(status::ok())
 }
 
@@ -40,7 +43,10 @@ pub(crate) async fn list(
     _caller: &Caller,
     _request: milvus::ListDatabasesRequest,
 ) -> Result<milvus::ListDatabasesResponse, Failure> {
-    let mut answer = milvus::ListDatabasesResponse { status: Some(status::ok()), ..Default::default() };
+    let mut answer = milvus::ListDatabasesResponse {
+        status: Some(status::ok()),
+        ..Default::default()
+    };
     for database in proxy.snapshot().databases() {
         answer.db_names.push(database.name.clone());
         answer.db_ids.push(database.id.0);
@@ -57,7 +63,10 @@ pub(crate) async fn alter(
 ) -> Result<Status, Failure> {
     check_name(NameOf::Database, &request.db_name)?;
     let change = change("properties", &request.properties, request.delete_keys)?;
-    proxy.coordinator.alter_database(&request.db_name, change).await?;
+    proxy
+        .coordinator
+        .alter_database(&request.db_name, change)
+        .await?;
     Ok(status::ok())
 }
 
@@ -76,6 +85,11 @@ pub(crate) async fn describe(
         db_name: database.name.clone(),
         db_id: database.id.0,
         created_timestamp: database.created.0,
-        properties: kv::to_wire(database.properties.iter().map(|(k, v)| (k.as_str(), v.as_str()))),
+        properties: kv::to_wire(
+            database
+                .properties
+                .iter()
+                .map(|(k, v)| (k.as_str(), v.as_str())),
+        ),
     })
 }

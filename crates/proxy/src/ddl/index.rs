@@ -54,17 +54,29 @@ pub(crate) async fn alter(
     let name = resolve::target(caller, &request.db_name, &request.collection_name)?;
     check_name(NameOf::Index, &request.index_name)?;
     let change = change("extra_params", &request.extra_params, request.delete_keys)?;
-    proxy.coordinator.alter_index(&name, &request.index_name, change).await?;
+    proxy
+        .coordinator
+        .alter_index(&name, &request.index_name, change)
+        .await?;
     Ok(status::ok())
 }
 
 /// Drops an index by its name, or those of a field; a missing one is success.
-pub(crate) async fn drop(proxy: &Proxy, caller: &Caller, request: milvus::DropIndexRequest) -> Result<Status, Failure> {
+pub(crate) async fn drop(
+    proxy: &Proxy,
+    caller: &Caller,
+    request: milvus::DropIndexRequest,
+) -> Result<Status, Failure> {
     let name = resolve::target(caller, &request.db_name, &request.collection_name)?;
     if request.index_name.is_empty() && request.field_name.is_empty() {
-        return Err(Failure::invalid("index_name, field_name: one of them must not be empty"));
+        return Err(Failure::invalid(
+            "index_name, field_name: one of them must not be empty",
+        ));
     }
-    proxy.coordinator.drop_index(&name, &request.field_name, &request.index_name).await?;
+    proxy
+        .coordinator
+        .drop_index(&name, &request.field_name, &request.index_name)
+        .await?;
     Ok(status::ok())
 }
 
@@ -96,13 +108,18 @@ impl Wanted<'_> {
         self.select(&meta, &progress)
     }
 
-    fn select(&self, meta: &CollectionMeta, progress: &[IndexProgress]) -> Result<Vec<IndexDescription>, Failure> {
+    fn select(
+        &self,
+        meta: &CollectionMeta,
+        progress: &[IndexProgress],
+    ) -> Result<Vec<IndexDescription>, Failure> {
         let field = match self.field {
             "" => None,
             name => Some(resolve::field(meta, name)?.id),
         };
         let is_wanted = |index: &&IndexMeta| {
-            (self.index.is_empty() || index.name == self.index) && field.is_none_or(|id| index.field == id)
+            (self.index.is_empty() || index.name == self.index)
+                && field.is_none_or(|id| index.field == id)
         };
         let found: Vec<IndexDescription> = meta
             .indexes
@@ -114,22 +131,38 @@ impl Wanted<'_> {
             })
             .collect();
         if found.is_empty() {
-            let what = [("index", self.index), ("field", self.field), ("collection", &meta.name)];
+            let what = [
+                ("index", self.index),
+                ("field", self.field),
+                ("collection", &meta.name),
+            ];
             let what = what.iter().filter(|(_, name)| !name.is_empty());
-            let what: String = what.map(|(what, name)| format!("[{what}={name}]")).collect();
-            return Err(Failure::new(Code::IndexNotFound, format!("index not found{what}")));
+            let what: String = what
+                .map(|(what, name)| format!("[{what}={name}]"))
+                .collect();
+            return Err(Failure::new(
+                Code::IndexNotFound,
+                format!("index not found{what}"),
+            ));
         }
         Ok(found)
     }
 }
 
-fn description(meta: &CollectionMeta, index: &IndexMeta, progress: &IndexProgress) -> IndexDescription {
+fn description(
+    meta: &CollectionMeta,
+    index: &IndexMeta,
+    progress: &IndexProgress,
+) -> IndexDescription {
     let count = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
     IndexDescription {
         index_name: index.name.clone(),
         index_id: index.id.0,
         params: params(index),
-        field_name: meta.schema.field_by_id(index.field).map_or_else(String::new, |f| f.name.clone()),
+        field_name: meta
+            .schema
+            .field_by_id(index.field)
+            .map_or_else(String::new, |f| f.name.clone()),
         indexed_rows: count(progress.indexed_rows),
         total_rows: count(progress.total_rows),
         state: state_of(progress).into(),
@@ -143,8 +176,12 @@ fn description(meta: &CollectionMeta, index: &IndexMeta, progress: &IndexProgres
 /// Clients wait until this is `Finished` or `Failed`; an index that lacks no row is finished.
 fn state_of(progress: &IndexProgress) -> IndexState {
     match progress {
-        IndexProgress { failure: Some(_), .. } => IndexState::Failed,
-        IndexProgress { pending_rows: 0, .. } => IndexState::Finished,
+        IndexProgress {
+            failure: Some(_), ..
+        } => IndexState::Failed,
+        IndexProgress {
+            pending_rows: 0, ..
+        } => IndexState::Finished,
         IndexProgress { .. } => IndexState::InProgress,
     }
 }
@@ -190,7 +227,10 @@ pub(crate) async fn describe(
         until: request.timestamp,
     };
     let index_descriptions = wanted.find(proxy, caller).await?;
-    Ok(milvus::DescribeIndexResponse { status: Some(status::ok()), index_descriptions })
+    Ok(milvus::DescribeIndexResponse {
+        status: Some(status::ok()),
+        index_descriptions,
+    })
 }
 
 /// As [`describe`], by the name of the index only.
@@ -207,7 +247,10 @@ pub(crate) async fn statistics(
         until: request.timestamp,
     };
     let index_descriptions = wanted.find(proxy, caller).await?;
-    Ok(milvus::GetIndexStatisticsResponse { status: Some(status::ok()), index_descriptions })
+    Ok(milvus::GetIndexStatisticsResponse {
+        status: Some(status::ok()),
+        index_descriptions,
+    })
 }
 
 /// The state of an index, or of all that are meant together.
@@ -224,7 +267,11 @@ pub(crate) async fn state(
         until: 0,
     };
     let (state, fail_reason) = state_of_all(&wanted.find(proxy, caller).await?);
-    Ok(milvus::GetIndexStateResponse { status: Some(status::ok()), state: state.into(), fail_reason })
+    Ok(milvus::GetIndexStateResponse {
+        status: Some(status::ok()),
+        state: state.into(),
+        fail_reason,
+    })
 }
 
 /// One failure fails all, and all have to be finished.

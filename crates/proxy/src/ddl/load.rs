@@ -18,12 +18,18 @@ const DEFAULT_RESOURCE_GROUP: &str = "__default_resource_group";
 
 /// The collection is not loaded.
 pub(super) fn not_loaded(collection: &str) -> Failure {
-    Failure::new(Code::CollectionNotLoaded, format!("collection not loaded[collection={collection}]"))
+    Failure::new(
+        Code::CollectionNotLoaded,
+        format!("collection not loaded[collection={collection}]"),
+    )
 }
 
 /// Some of these partitions are not loaded.
 pub(super) fn partition_not_loaded(partitions: &[String]) -> Failure {
-    Failure::new(Code::PartitionNotLoaded, format!("partition not loaded[partition={}]", partitions.join(",")))
+    Failure::new(
+        Code::PartitionNotLoaded,
+        format!("partition not loaded[partition={}]", partitions.join(",")),
+    )
 }
 
 /// Loads a collection and returns at once.
@@ -36,7 +42,12 @@ pub(crate) async fn collection(
     // `skip_load_dynamic_field` saves memory elsewhere: here files are mapped, and a column that nobody
     // reads costs nothing. `load_params` are priorities among loads.
     let name = resolve::target(caller, &request.db_name, &request.collection_name)?;
-    let load = load(Vec::new(), request.load_fields, request.replica_number, &request.resource_groups)?;
+    let load = load(
+        Vec::new(),
+        request.load_fields,
+        request.replica_number,
+        &request.resource_groups,
+    )?;
     proxy.coordinator.load(&name, load).await?;
     Ok(status::ok())
 }
@@ -51,16 +62,28 @@ pub(crate) async fn partitions(
     check_named(&request.partition_names)?;
     check_partitions(&request.partition_names)?;
     let (fields, replicas) = (request.load_fields, request.replica_number);
-    let load = load(request.partition_names, fields, replicas, &request.resource_groups)?;
+    let load = load(
+        request.partition_names,
+        fields,
+        replicas,
+        &request.resource_groups,
+    )?;
     proxy.coordinator.load(&name, load).await?;
     Ok(status::ok())
 }
 
-fn load(partitions: Vec<String>, fields: Vec<String>, replicas: i32, groups: &[String]) -> Result<Load, Failure> {
+fn load(
+    partitions: Vec<String>,
+    fields: Vec<String>,
+    replicas: i32,
+    groups: &[String],
+) -> Result<Load, Failure> {
     if groups.iter().any(|group| group != DEFAULT_RESOURCE_GROUP) {
         return Err(Failure::new(
             Code::Unsupported,
-            format!("resource_groups: not built in this version of Holdfast, there is only {DEFAULT_RESOURCE_GROUP}"),
+            format!(
+                "resource_groups: not built in this version of Holdfast, there is only {DEFAULT_RESOURCE_GROUP}"
+            ),
         ));
     }
     for field in &fields {
@@ -68,7 +91,11 @@ fn load(partitions: Vec<String>, fields: Vec<String>, replicas: i32, groups: &[S
     }
     let replicas = u32::try_from(replicas)
         .map_err(|_| Failure::invalid(format!("replica_number: {replicas} is less than 0")))?;
-    Ok(Load { partitions, fields, replicas })
+    Ok(Load {
+        partitions,
+        fields,
+        replicas,
+    })
 }
 
 fn check_named(partitions: &[String]) -> Result<(), Failure> {
@@ -79,7 +106,9 @@ fn check_named(partitions: &[String]) -> Result<(), Failure> {
 }
 
 fn check_partitions(names: &[String]) -> Result<(), Failure> {
-    names.iter().try_for_each(|name| check_name(NameOf::Partition, name))
+    names
+        .iter()
+        .try_for_each(|name| check_name(NameOf::Partition, name))
 }
 
 /// Releases a collection; an unloaded one is success.
@@ -102,7 +131,10 @@ pub(crate) async fn release_partitions(
     let name = resolve::target(caller, &request.db_name, &request.collection_name)?;
     check_named(&request.partition_names)?;
     check_partitions(&request.partition_names)?;
-    proxy.coordinator.release_partitions(&name, &request.partition_names).await?;
+    proxy
+        .coordinator
+        .release_partitions(&name, &request.partition_names)
+        .await?;
     Ok(status::ok())
 }
 
@@ -128,7 +160,11 @@ pub(crate) async fn progress(
         }
         LoadState::NotLoaded | LoadState::NotExist => return Err(partition_not_loaded(partitions)),
     };
-    Ok(milvus::GetLoadingProgressResponse { status: Some(status::ok()), progress, refresh_progress: progress })
+    Ok(milvus::GetLoadingProgressResponse {
+        status: Some(status::ok()),
+        progress,
+        refresh_progress: progress,
+    })
 }
 
 /// Whether a collection, or partitions of it, are loaded. What does not exist is a state too.
@@ -139,17 +175,29 @@ pub(crate) async fn state(
 ) -> Result<milvus::GetLoadStateResponse, Failure> {
     let name = resolve::target(caller, &request.db_name, &request.collection_name)?;
     check_partitions(&request.partition_names)?;
-    let state = match proxy.coordinator.load_state(&name, &request.partition_names).await {
+    let state = match proxy
+        .coordinator
+        .load_state(&name, &request.partition_names)
+        .await
+    {
         Ok(LoadState::NotExist) => common::LoadState::NotExist,
         Ok(LoadState::NotLoaded) => common::LoadState::NotLoad,
         Ok(LoadState::Loading(_)) => common::LoadState::Loading,
         Ok(LoadState::Loaded) => common::LoadState::Loaded,
-        Err(failure) if matches!(failure.code, Code::CollectionNotFound | Code::PartitionNotFound) => {
+        Err(failure)
+            if matches!(
+                failure.code,
+                Code::CollectionNotFound | Code::PartitionNotFound
+            ) =>
+        {
             common::LoadState::NotExist
         }
         Err(failure) => return Err(failure),
     };
-    Ok(milvus::GetLoadStateResponse { status: Some(status::ok()), state: state.into() })
+    Ok(milvus::GetLoadStateResponse {
+        status: Some(status::ok()),
+        state: state.into(),
+    })
 }
 
 #[cfg(test)]

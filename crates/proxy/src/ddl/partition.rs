@@ -19,7 +19,10 @@ pub(crate) async fn create(
 ) -> Result<Status, Failure> {
     let name = resolve::target(caller, &request.db_name, &request.collection_name)?;
     check_name(NameOf::Partition, &request.partition_name)?;
-    proxy.coordinator.create_partition(&name, &request.partition_name).await?;
+    proxy
+        .coordinator
+        .create_partition(&name, &request.partition_name)
+        .await?;
     Ok(status::ok())
 }
 
@@ -31,7 +34,10 @@ pub(crate) async fn drop(
 ) -> Result<Status, Failure> {
     let name = resolve::target(caller, &request.db_name, &request.collection_name)?;
     check_name(NameOf::Partition, &request.partition_name)?;
-    proxy.coordinator.drop_partition(&name, &request.partition_name).await?;
+    proxy
+        .coordinator
+        .drop_partition(&name, &request.partition_name)
+        .await?;
     Ok(status::ok())
 }
 
@@ -44,7 +50,10 @@ pub(crate) async fn has(
     check_name(NameOf::Partition, &request.partition_name)?;
     let meta = resolve::collection(proxy, caller, &request.db_name, &request.collection_name)?;
     let value = meta.partition(&request.partition_name).is_some();
-    Ok(milvus::BoolResponse { status: Some(status::ok()), value })
+    Ok(milvus::BoolResponse {
+        status: Some(status::ok()),
+        value,
+    })
 }
 
 /// The partitions of a collection, or those of them that are loaded or being loaded.
@@ -54,28 +63,50 @@ pub(crate) async fn show(
     request: milvus::ShowPartitionsRequest,
 ) -> Result<milvus::ShowPartitionsResponse, Failure> {
     let only_loaded = only_loaded(request.r#type)?;
-    let (database, name, id) = (&request.db_name, &request.collection_name, request.collection_id);
+    let (database, name, id) = (
+        &request.db_name,
+        &request.collection_name,
+        request.collection_id,
+    );
     let meta = resolve::collection_or_id(proxy, caller, database, name, id)?;
     let found: Vec<&PartitionMeta> = if request.partition_names.is_empty() {
         meta.partitions.iter().collect()
     } else {
         let named = request.partition_names.iter().map(|name| {
             check_name(NameOf::Partition, name)?;
-            let not_found = || Failure::new(Code::PartitionNotFound, format!("partition not found[partition={name}]"));
+            let not_found = || {
+                Failure::new(
+                    Code::PartitionNotFound,
+                    format!("partition not found[partition={name}]"),
+                )
+            };
             meta.partition(name).ok_or_else(not_found)
         });
         named.collect::<Result<_, _>>()?
     };
     let target = resolve::target(caller, database, &meta.name)?;
-    let mut answer = milvus::ShowPartitionsResponse { status: Some(status::ok()), ..Default::default() };
+    let mut answer = milvus::ShowPartitionsResponse {
+        status: Some(status::ok()),
+        ..Default::default()
+    };
     for partition in found {
         if only_loaded {
-            let percent = match proxy.coordinator.load_state(&target, std::slice::from_ref(&partition.name)).await? {
+            let percent = match proxy
+                .coordinator
+                .load_state(&target, std::slice::from_ref(&partition.name))
+                .await?
+            {
                 LoadState::Loaded => 100,
                 LoadState::Loading(percent) => i64::from(percent.min(99)),
-                LoadState::NotLoaded | LoadState::NotExist if request.partition_names.is_empty() => continue,
+                LoadState::NotLoaded | LoadState::NotExist
+                    if request.partition_names.is_empty() =>
+                {
+                    continue;
+                }
                 LoadState::NotLoaded | LoadState::NotExist => {
-                    return Err(super::load::partition_not_loaded(std::slice::from_ref(&partition.name)));
+                    return Err(super::load::partition_not_loaded(std::slice::from_ref(
+                        &partition.name,
+                    )));
                 }
             };
             answer.in_memory_percentages.push(percent);
@@ -83,7 +114,9 @@ pub(crate) async fn show(
         answer.partition_names.push(partition.name.clone());
         answer.partition_i_ds.push(partition.id.0);
         answer.created_timestamps.push(partition.created.0);
-        answer.created_utc_timestamps.push(partition.created.unix_ms());
+        answer
+            .created_utc_timestamps
+            .push(partition.created.unix_ms());
     }
     Ok(answer)
 }

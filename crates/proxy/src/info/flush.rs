@@ -46,8 +46,12 @@ pub(crate) async fn flush(
         let target = resolve::target(caller, &request.db_name, name)?;
         let done = flush_one(proxy, &target).await?;
         // Under the names as sent, aliases too: clients look there.
-        answer.coll_seg_i_ds.insert(name.clone(), done.segment_ids.unwrap_or_default());
-        answer.flush_coll_seg_i_ds.insert(name.clone(), done.flush_segment_ids.unwrap_or_default());
+        answer
+            .coll_seg_i_ds
+            .insert(name.clone(), done.segment_ids.unwrap_or_default());
+        answer
+            .flush_coll_seg_i_ds
+            .insert(name.clone(), done.flush_segment_ids.unwrap_or_default());
         answer.coll_seal_times.insert(name.clone(), done.seal_time);
         answer.coll_flush_ts.insert(name.clone(), done.flush_ts);
         answer.channel_cps.extend(done.channel_cps);
@@ -55,25 +59,49 @@ pub(crate) async fn flush(
     Ok(answer)
 }
 
-async fn flush_one(proxy: &Proxy, target: &CollectionName) -> Result<FlushCollectionResult, Failure> {
+async fn flush_one(
+    proxy: &Proxy,
+    target: &CollectionName,
+) -> Result<FlushCollectionResult, Failure> {
     let report = proxy.coordinator.flush(target).await?;
-    let channels = proxy.snapshot().collection(report.collection).map_or_else(Vec::new, |meta| channel::all(meta));
+    let channels = proxy
+        .snapshot()
+        .collection(report.collection)
+        .map_or_else(Vec::new, |meta| channel::all(meta));
     let seal_time = i64::try_from(proxy.clock.unix_ms() / 1_000).unwrap_or(i64::MAX);
     Ok(flushed(&target.collection, report, seal_time, channels))
 }
 
-fn flushed(name: &str, report: FlushReport, seal_time: i64, channels: Vec<String>) -> FlushCollectionResult {
-    let FlushReport { collection: _, segments, all_segments, ts } = report;
+fn flushed(
+    name: &str,
+    report: FlushReport,
+    seal_time: i64,
+    channels: Vec<String>,
+) -> FlushCollectionResult {
+    let FlushReport {
+        collection: _,
+        segments,
+        all_segments,
+        ts,
+    } = report;
     let now: HashSet<SegmentId> = segments.iter().copied().collect();
     let before = all_segments.into_iter().filter(|s| !now.contains(s));
     let position = |name: String| {
-        let position = MsgPosition { channel_name: name.clone(), timestamp: ts.0, ..Default::default() };
+        let position = MsgPosition {
+            channel_name: name.clone(),
+            timestamp: ts.0,
+            ..Default::default()
+        };
         (name, position)
     };
     FlushCollectionResult {
         collection_name: name.to_owned(),
-        flush_segment_ids: Some(LongArray { data: before.map(|s| s.0).collect() }),
-        segment_ids: Some(LongArray { data: segments.into_iter().map(|s| s.0).collect() }),
+        flush_segment_ids: Some(LongArray {
+            data: before.map(|s| s.0).collect(),
+        }),
+        segment_ids: Some(LongArray {
+            data: segments.into_iter().map(|s| s.0).collect(),
+        }),
         seal_time,
         flush_ts: ts.0,
         channel_cps: channels.into_iter().map(position).collect(),
@@ -93,7 +121,10 @@ pub(crate) async fn flush_all(
     for (db_name, collections) in targets {
         let mut collection_results = Vec::with_capacity(collections.len());
         for collection in collections {
-            let target = CollectionName { database: db_name.clone(), collection };
+            let target = CollectionName {
+                database: db_name.clone(),
+                collection,
+            };
             match flush_one(proxy, &target).await {
                 Ok(done) => {
                     flush_ts = flush_ts.min(Timestamp(done.flush_ts));
@@ -101,10 +132,15 @@ pub(crate) async fn flush_all(
                 }
                 // Dropped since it was listed.
                 Err(failure) if failure.code == Code::CollectionNotFound => {}
-                Err(failure) => return Err(failure.within(format_args!("collection {}", target.collection))),
+                Err(failure) => {
+                    return Err(failure.within(format_args!("collection {}", target.collection)));
+                }
             }
         }
-        flush_results.push(FlushAllResult { db_name, collection_results });
+        flush_results.push(FlushAllResult {
+            db_name,
+            collection_results,
+        });
     }
     Ok(milvus::FlushAllResponse {
         status: Some(status::ok()),
@@ -122,15 +158,28 @@ fn targets(
     database: &str,
     asked: &[FlushAllTarget],
 ) -> Result<BTreeMap<String, BTreeSet<String>>, Failure> {
-    let whole = [FlushAllTarget { db_name: database.to_owned(), collection_names: Vec::new() }];
+    let whole = [FlushAllTarget {
+        db_name: database.to_owned(),
+        collection_names: Vec::new(),
+    }];
     let asked = if asked.is_empty() { &whole } else { asked };
     let mut targets: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for FlushAllTarget { db_name, collection_names } in asked {
+    for FlushAllTarget {
+        db_name,
+        collection_names,
+    } in asked
+    {
         let database = caller.database(db_name);
         check_name(NameOf::Database, database)?;
         let named = targets.entry(database.to_owned()).or_default();
         if collection_names.is_empty() {
-            named.extend(proxy.snapshot().collections_of(database)?.iter().map(|meta| meta.name.clone()));
+            named.extend(
+                proxy
+                    .snapshot()
+                    .collections_of(database)?
+                    .iter()
+                    .map(|meta| meta.name.clone()),
+            );
         }
         for name in collection_names {
             resolve::collection(proxy, caller, database, name)?;
@@ -146,7 +195,12 @@ pub(crate) async fn state(
     caller: &Caller,
     request: milvus::GetFlushStateRequest,
 ) -> Result<milvus::GetFlushStateResponse, Failure> {
-    let wanted: HashSet<SegmentId> = request.segment_i_ds.iter().copied().map(SegmentId).collect();
+    let wanted: HashSet<SegmentId> = request
+        .segment_i_ds
+        .iter()
+        .copied()
+        .map(SegmentId)
+        .collect();
     let flushed = if request.collection_name.is_empty() {
         // Older clients know the segments only: they are of any collection of the database.
         let database = caller.database(&request.db_name);
@@ -160,7 +214,10 @@ pub(crate) async fn state(
         let meta = resolve::collection(proxy, caller, &request.db_name, &request.collection_name)?;
         is_flushed_in(proxy, &meta, &wanted, Timestamp(request.flush_ts)).await?
     };
-    Ok(milvus::GetFlushStateResponse { status: Some(status::ok()), flushed })
+    Ok(milvus::GetFlushStateResponse {
+        status: Some(status::ok()),
+        flushed,
+    })
 }
 
 async fn is_flushed_in(
@@ -176,10 +233,16 @@ async fn is_flushed_in(
 
 /// Whether no wanted segment, and no row stamped at or before `flush_ts`, is in memory only. A stamp that is
 /// still to come covers rows that are not written yet.
-fn is_flushed(now_ms: u64, fresh: &[FreshSegment], wanted: &HashSet<SegmentId>, flush_ts: Timestamp) -> bool {
+fn is_flushed(
+    now_ms: u64,
+    fresh: &[FreshSegment],
+    wanted: &HashSet<SegmentId>,
+    flush_ts: Timestamp,
+) -> bool {
     let is_past = flush_ts.unix_ms() <= now_ms.saturating_add(CLOCK_LEAD_MS);
-    let is_waited_for =
-        |s: &FreshSegment| wanted.contains(&s.id) || s.oldest.is_some_and(|oldest| oldest <= flush_ts);
+    let is_waited_for = |s: &FreshSegment| {
+        wanted.contains(&s.id) || s.oldest.is_some_and(|oldest| oldest <= flush_ts)
+    };
     is_past && !fresh.iter().any(is_waited_for)
 }
 
@@ -192,7 +255,8 @@ pub(crate) async fn all_state(
     let stamps = request.flush_all_tss.values().copied();
     let flush_ts = Timestamp(stamps.fold(request.flush_all_ts, u64::max));
     let mut flush_states = Vec::new();
-    for (db_name, collections) in targets(proxy, caller, &request.db_name, &request.flush_targets)? {
+    for (db_name, collections) in targets(proxy, caller, &request.db_name, &request.flush_targets)?
+    {
         let mut states = HashMap::with_capacity(collections.len());
         for name in collections {
             let flushed = match resolve::collection(proxy, caller, &db_name, &name) {
@@ -203,10 +267,19 @@ pub(crate) async fn all_state(
             };
             states.insert(name, flushed);
         }
-        flush_states.push(FlushAllState { db_name, collection_flush_states: states });
+        flush_states.push(FlushAllState {
+            db_name,
+            collection_flush_states: states,
+        });
     }
-    let flushed = flush_states.iter().all(|state| state.collection_flush_states.values().all(|&done| done));
-    Ok(milvus::GetFlushAllStateResponse { status: Some(status::ok()), flushed, flush_states })
+    let flushed = flush_states
+        .iter()
+        .all(|state| state.collection_flush_states.values().all(|&done| done));
+    Ok(milvus::GetFlushAllStateResponse {
+        status: Some(status::ok()),
+        flushed,
+        flush_states,
+    })
 }
 
 #[cfg(test)]

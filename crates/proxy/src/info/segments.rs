@@ -4,9 +4,7 @@ use std::collections::HashSet;
 
 use holdfast_meta::CollectionMeta;
 use holdfast_node_api::{
-    coordinator::StoredSegment,
-    query_node::LoadedSegment,
-    stream_node::FreshSegment,
+    coordinator::StoredSegment, query_node::LoadedSegment, stream_node::FreshSegment,
 };
 use holdfast_proto::{
     milvus::{
@@ -45,10 +43,18 @@ pub(crate) async fn persistent(
     }
     if states.contains(&SegmentState::Flushed) {
         let stored = proxy.coordinator.stored_segments(&target).await?;
-        infos.extend(stored.iter().filter(|s| seen.insert(s.id)).map(|s| stored_info(&meta, s)));
+        infos.extend(
+            stored
+                .iter()
+                .filter(|s| seen.insert(s.id))
+                .map(|s| stored_info(&meta, s)),
+        );
     }
     infos.sort_by_key(|info| info.segment_id);
-    Ok(milvus::GetPersistentSegmentInfoResponse { status: Some(status::ok()), infos })
+    Ok(milvus::GetPersistentSegmentInfoResponse {
+        status: Some(status::ok()),
+        infos,
+    })
 }
 
 /// The states asked for; flushed ones when none is.
@@ -64,7 +70,11 @@ fn states(asked: &[i32]) -> Result<HashSet<SegmentState>, Failure> {
 }
 
 fn state_of(segment: &FreshSegment) -> SegmentState {
-    if segment.growing { SegmentState::Growing } else { SegmentState::Sealed }
+    if segment.growing {
+        SegmentState::Growing
+    } else {
+        SegmentState::Sealed
+    }
 }
 
 fn count(rows: u64) -> i64 {
@@ -115,21 +125,29 @@ pub(crate) async fn loaded(
     // One that was flushed meanwhile is in both lists.
     let flushed: HashSet<SegmentId> = served.iter().map(|s| s.id).collect();
     let mut infos: Vec<_> = served.iter().map(|s| served_info(&meta, s)).collect();
-    infos.extend(fresh.iter().filter(|s| !flushed.contains(&s.id)).map(|s| QuerySegmentInfo {
-        segment_id: s.id.0,
-        collection_id: meta.id.0,
-        partition_id: s.partition.0,
-        mem_size: count(s.bytes),
-        num_rows: count(s.rows),
-        node_id: NODE,
-        state: state_of(s).into(),
-        node_ids: vec![NODE],
-        level: SegmentLevel::L1.into(),
-        storage_version: STORAGE_VERSION,
-        ..Default::default()
-    }));
+    infos.extend(
+        fresh
+            .iter()
+            .filter(|s| !flushed.contains(&s.id))
+            .map(|s| QuerySegmentInfo {
+                segment_id: s.id.0,
+                collection_id: meta.id.0,
+                partition_id: s.partition.0,
+                mem_size: count(s.bytes),
+                num_rows: count(s.rows),
+                node_id: NODE,
+                state: state_of(s).into(),
+                node_ids: vec![NODE],
+                level: SegmentLevel::L1.into(),
+                storage_version: STORAGE_VERSION,
+                ..Default::default()
+            }),
+    );
     infos.sort_by_key(|info| info.segment_id);
-    Ok(milvus::GetQuerySegmentInfoResponse { status: Some(status::ok()), infos })
+    Ok(milvus::GetQuerySegmentInfoResponse {
+        status: Some(status::ok()),
+        infos,
+    })
 }
 
 fn served_info(meta: &CollectionMeta, segment: &LoadedSegment) -> QuerySegmentInfo {

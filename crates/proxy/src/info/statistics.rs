@@ -19,7 +19,10 @@ pub(crate) async fn collection(
 ) -> Result<milvus::GetCollectionStatisticsResponse, Failure> {
     let name = resolve::target(caller, &request.db_name, &request.collection_name)?;
     let statistics = proxy.coordinator.statistics(&name, None).await?;
-    Ok(milvus::GetCollectionStatisticsResponse { status: Some(status::ok()), stats: stats(statistics) })
+    Ok(milvus::GetCollectionStatisticsResponse {
+        status: Some(status::ok()),
+        stats: stats(statistics),
+    })
 }
 
 /// Rows of one partition.
@@ -30,8 +33,14 @@ pub(crate) async fn partition(
 ) -> Result<milvus::GetPartitionStatisticsResponse, Failure> {
     let name = resolve::target(caller, &request.db_name, &request.collection_name)?;
     check_name(NameOf::Partition, &request.partition_name)?;
-    let statistics = proxy.coordinator.statistics(&name, Some(&request.partition_name)).await?;
-    Ok(milvus::GetPartitionStatisticsResponse { status: Some(status::ok()), stats: stats(statistics) })
+    let statistics = proxy
+        .coordinator
+        .statistics(&name, Some(&request.partition_name))
+        .await?;
+    Ok(milvus::GetPartitionStatisticsResponse {
+        status: Some(status::ok()),
+        stats: stats(statistics),
+    })
 }
 
 fn stats(statistics: Statistics) -> Vec<KeyValuePair> {

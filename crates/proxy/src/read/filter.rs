@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use holdfast_expr::Predicate;
 use holdfast_proto::{milvus::schema::TemplateValue, template};
-use holdfast_types::{CollectionSchema, Coded, Failure};
+use holdfast_types::{Coded, CollectionSchema, Failure};
 
 /// Parses and types a filter; `None` when every row passes.
 pub(crate) fn parse(

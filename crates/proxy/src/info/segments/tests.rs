@@ -4,7 +4,15 @@ use super::*;
 use crate::fakes;
 
 fn fresh(id: i64, growing: bool) -> FreshSegment {
-    FreshSegment { id: SegmentId(id), partition: PartitionId(1), shard: 1, rows: 3, bytes: 30, growing, oldest: None }
+    FreshSegment {
+        id: SegmentId(id),
+        partition: PartitionId(1),
+        shard: 1,
+        rows: 3,
+        bytes: 30,
+        growing,
+        oldest: None,
+    }
 }
 
 fn stored(id: i64) -> StoredSegment {
@@ -30,23 +38,51 @@ async fn flushed_segments_are_shown_unless_other_states_are_asked_for() {
     let caller = fakes::caller("");
     let ask = |states: &[i32]| {
         let states = states.to_vec();
-        let request =
-            milvus::GetPersistentSegmentInfoRequest { collection_name: "c".to_owned(), states, ..Default::default() };
+        let request = milvus::GetPersistentSegmentInfoRequest {
+            collection_name: "c".to_owned(),
+            states,
+            ..Default::default()
+        };
         persistent(&proxy, &caller, request)
     };
     let shown = ask(&[]).await.unwrap().infos;
-    let [one] = &shown[..] else { panic!("{shown:?}") };
-    assert_eq!((one.segment_id, one.num_rows, one.state(), one.level()), (3, 10, SegmentState::Flushed, SegmentLevel::L1));
+    let [one] = &shown[..] else {
+        panic!("{shown:?}")
+    };
+    assert_eq!(
+        (one.segment_id, one.num_rows, one.state(), one.level()),
+        (3, 10, SegmentState::Flushed, SegmentLevel::L1)
+    );
     assert!(one.is_sorted);
-    assert_eq!((one.insert_channel.clone(), &one.compaction_from[..]), (format!("channel_0_{id}v0"), &[1, 2][..]));
+    assert_eq!(
+        (one.insert_channel.clone(), &one.compaction_from[..]),
+        (format!("channel_0_{id}v0"), &[1, 2][..])
+    );
 
     let seen = async |states: &[i32]| -> Vec<(i64, SegmentState)> {
-        ask(states).await.unwrap().infos.iter().map(|i| (i.segment_id, i.state())).collect()
+        ask(states)
+            .await
+            .unwrap()
+            .infos
+            .iter()
+            .map(|i| (i.segment_id, i.state()))
+            .collect()
     };
     assert_eq!(seen(&[2]).await, [(9, SegmentState::Growing)]);
-    let all = [(3, SegmentState::Sealed), (8, SegmentState::Sealed), (9, SegmentState::Growing)];
-    assert_eq!(seen(&[2, 3, 4]).await, all, "one that is flushed meanwhile is shown once");
-    assert_eq!(ask(&[99]).await.unwrap_err().message, "states: 99 is no state of a segment");
+    let all = [
+        (3, SegmentState::Sealed),
+        (8, SegmentState::Sealed),
+        (9, SegmentState::Growing),
+    ];
+    assert_eq!(
+        seen(&[2, 3, 4]).await,
+        all,
+        "one that is flushed meanwhile is shown once"
+    );
+    assert_eq!(
+        ask(&[99]).await.unwrap_err().message,
+        "states: 99 is no state of a segment"
+    );
 }
 
 #[tokio::test]
@@ -63,9 +99,28 @@ async fn served_segments_are_those_in_memory_and_those_of_the_query_node() {
     };
     parts.script().fresh = vec![fresh(9, true), fresh(3, false)];
     parts.script().served = vec![served];
-    let request = milvus::GetQuerySegmentInfoRequest { collection_name: "c".to_owned(), ..Default::default() };
-    let infos = loaded(&proxy, &fakes::caller(""), request).await.unwrap().infos;
-    let shown: Vec<_> = infos.iter().map(|i| (i.segment_id, i.num_rows, i.mem_size, i.state())).collect();
-    assert_eq!(shown, [(3, 10, 100, SegmentState::Sealed), (9, 3, 30, SegmentState::Growing)]);
-    assert_eq!((infos[0].index_name.as_str(), infos[0].index_id), ("", 0), "an index that was dropped meanwhile");
+    let request = milvus::GetQuerySegmentInfoRequest {
+        collection_name: "c".to_owned(),
+        ..Default::default()
+    };
+    let infos = loaded(&proxy, &fakes::caller(""), request)
+        .await
+        .unwrap()
+        .infos;
+    let shown: Vec<_> = infos
+        .iter()
+        .map(|i| (i.segment_id, i.num_rows, i.mem_size, i.state()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (3, 10, 100, SegmentState::Sealed),
+            (9, 3, 30, SegmentState::Growing)
+        ]
+    );
+    assert_eq!(
+        (infos[0].index_name.as_str(), infos[0].index_id),
+        ("", 0),
+        "an index that was dropped meanwhile"
+    );
 }
