@@ -3,7 +3,7 @@
 //! A filter that lists keys deletes them, there or not. What any other finds is read at one point in
 //! time, and deleted only if it was not written since: a row that was changed meanwhile is looked at again.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use holdfast_expr::Predicate;
 use holdfast_meta::CollectionMeta;
@@ -191,11 +191,11 @@ impl Search<'_> {
 
     /// Deletes what was found, and of what was written since, what the filter still passes.
     async fn delete_found(&self, found: Found, done: &mut Done) -> Result<(), Failure> {
-        let mut pieces: Vec<(Found, u32)> = by_channel(self.meta, found.keys)
+        let mut pieces: VecDeque<(Found, u32)> = by_channel(self.meta, found.keys)
             .into_iter()
             .map(|keys| (Found { at: found.at, keys }, 0))
             .collect();
-        while let Some((Found { at, keys }, tries)) = pieces.pop() {
+        while let Some((Found { at, keys }, tries)) = pieces.pop_front() {
             if keys.is_empty() {
                 continue;
             }
@@ -214,7 +214,7 @@ impl Search<'_> {
                     // A key that is written all the time must not hold up the others.
                     let halves = if tries == 0 { vec![keys] } else { halves(keys) };
                     for half in halves {
-                        pieces.push((
+                        pieces.push_back((
                             self.find(Guarantee::Strong, Some(half), None).await?,
                             tries + 1,
                         ));

@@ -94,18 +94,21 @@ impl Given {
 
     /// Whole rows: fields that are left out get their default, or null.
     pub(crate) fn into_batch(mut self, schema: &CollectionSchema) -> Result<RecordBatch, Failure> {
-        for field in &schema.fields {
-            if self.columns.contains_key(&field.id) {
-                continue;
-            }
-            if self
-                .rows
-                .saturating_mul(fill_bytes(field))
-                .saturating_add(self.bytes)
-                > ROWS_BYTES_MAX
-            {
-                return Err(too_many(self.rows));
-            }
+        let absent = schema
+            .fields
+            .iter()
+            .filter(|f| !self.columns.contains_key(&f.id));
+        let absent: Vec<&FieldSchema> = absent.collect();
+        let row_bytes: usize = absent.iter().map(|field| fill_bytes(field)).sum();
+        if self
+            .rows
+            .saturating_mul(row_bytes)
+            .saturating_add(self.bytes)
+            > ROWS_BYTES_MAX
+        {
+            return Err(too_many(self.rows));
+        }
+        for field in absent {
             let column = field_data::absent_column(field, self.rows)?;
             self.add(field.id, column)?;
         }

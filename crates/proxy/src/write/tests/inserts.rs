@@ -370,7 +370,7 @@ async fn an_insert_needs_no_loaded_collection() {
 async fn a_request_cannot_ask_for_more_memory_than_rows_may_take() {
     let mut fields = vec![key(field("id", DataType::Int64))];
     let text = Scalar::Str("x".repeat(60_000));
-    for i in 0..40 {
+    for i in 0..4 {
         fields.push(with_default(
             FieldSchema {
                 max_length: Some(60_000),
@@ -388,5 +388,14 @@ async fn a_request_cannot_ask_for_more_memory_than_rows_may_take() {
     assert!(failure.message.contains("send fewer rows"), "{failure}");
 }
 
-const SHARDS_OF_FIRST_KEYS: [(u32, &[i64]); 0] = [];
-const PARTITIONS_OF_REGIONS: [(&str, &[i64]); 0] = [];
+const SHARDS_OF_FIRST_KEYS: [(u32, &[i64]); 4] = [
+    (0, &[4, 5, 11]),
+    (1, &[0, 3, 10]),
+    (2, &[1, 8]),
+    (3, &[2, 6, 7, 9]),
+];
+const PARTITIONS_OF_REGIONS: [(&str, &[i64]); 3] = [
+    ("_default_0", &[2, 5, 6]),
+    ("_default_1", &[0, 3, 4]),
+    ("_default_2", &[1, 7]),
+];

@@ -254,7 +254,7 @@ async fn requests_that_go_nowhere_are_refused() {
                 ..insert()
             }),
             InvalidArgument,
-            &["collection_name"],
+            &["collection name"],
         ),
         (
             "insert: no partition",
