@@ -321,7 +321,9 @@ mod tests {
     #[test]
     fn wrong_numbers_under_right_checksums_do_not_panic() {
         let small = sample().slice(0, 100);
-        let good = write(small.schema_ref(), &[small]).unwrap().to_vec();
+        let good = write(small.schema_ref(), &[small.clone()])
+            .unwrap()
+            .to_vec();
         assert_eq!(resealed(good.clone()), good);
         let mut refused = 0;
         let record = good
