@@ -37,11 +37,17 @@ run *flags:
 embeddings *flags:
     .venv/bin/python examples/real_embeddings.py {{flags}}
 
+# Measure a release build beside milvus-lite: just bench --data FOLDER --rows 20000
+bench *flags:
+    cargo build --profile dist --bin holdfast
+    .venv/bin/pip install --quiet -r benches/requirements.txt
+    .venv/bin/python benches/run.py --bin target/dist/holdfast {{flags}}
+
 # Rewrite all formatting
 format:
     cargo fmt --all
-    .venv/bin/ruff format tests examples
-    .venv/bin/ruff check --fix tests examples
+    .venv/bin/ruff format tests examples benches
+    .venv/bin/ruff check --fix tests examples benches
 
 # The container image
 image:

@@ -216,7 +216,7 @@ def test_a_field_can_be_added_and_old_rows_read_null_or_the_default(client, simp
 @pytest.mark.parametrize(
     ("bad_name", "pattern"),
     [
-        ("", "collection name|should not be empty"),
+        ("", "collection.?name|should not be empty"),
         ("1abc", "first character|letter"),
         ("a b", "letters|numbers|underscore"),
         ("a/b", "letters|numbers|underscore"),

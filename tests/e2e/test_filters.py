@@ -89,7 +89,6 @@ CASES = [
     ("id == 9223372036854775807", lambda r: False),
     ("id >= -9223372036854775808", lambda r: True),
     # column against column
-    ("n > dyn", lambda r: has(r.n) and r.n > r.dyn),
     ("id == n", lambda r: r.id == r.n),
     ("small < n", lambda r: has(r.n) and r.small < r.n),
     ("f < d", lambda r: has(r.d) and r.f < r.d),
@@ -406,7 +405,7 @@ def test_a_syntax_error_names_the_position(shared_client, loaded):
     ids=["parentheses", "not", "minus", "path", "lists", "arithmetic"],
 )
 def test_depth_of_ten_thousand_is_an_error_not_a_crash(shared_client, loaded, expression):
-    with pytest.raises(MilvusException, match="(?i)deep|depth|nest|long|limit|expect|unexpected") as caught:
+    with pytest.raises(MilvusException, match="(?i)deep|depth|nest|long|limit|more than|expect|unexpected") as caught:
         shared_client.query(loaded, filter=expression)
     assert caught.value.code == PARAMETER
     assert len(caught.value.message) < 4_000, "a refusal does not echo a huge expression whole"
@@ -421,7 +420,7 @@ def test_a_huge_flat_expression_is_answered_or_refused_but_never_fatal(shared_cl
     try:
         rows = shared_client.query(loaded, filter=expression, output_fields=["id"], timeout=60)
     except MilvusException as refusal:
-        assert re.search("(?i)long|length|limit|many|large", refusal.message), refusal.message
+        assert re.search("(?i)long|length|limit|many|large|more than", refusal.message), refusal.message
     else:
         assert 1 in {r["id"] for r in rows}
     assert shared_client.query(loaded, filter="id == 1", output_fields=["id"]) == [{"id": 1}]

@@ -100,6 +100,14 @@ def insert(*spoil, rows=2, **header):
     return request
 
 
+def only_vector_of_auto(request):
+    """The columns of the collection whose keys the server makes, and a key."""
+    request.collection_name = AUTO
+    del request.fields_data[:]
+    request.fields_data.append(column("id", T.Int64, request.num_rows))
+    request.fields_data.append(column("v", T.FloatVector, request.num_rows))
+
+
 def upsert(*spoil, rows=2, **header):
     request = milvus_pb2.UpsertRequest(collection_name=GOOD, num_rows=rows, **header)
     for name, kind in FIELDS:
@@ -284,13 +292,13 @@ INSERTS = [
     ("int8 under its range", insert(at("small", put("scalars.int_data.data", -129, 1))), r"small"),
     ("float NaN", insert(at("f", put("scalars.float_data.data", NAN, 1.0))), r"\bf\b"),
     ("double infinity", insert(at("d", put("scalars.double_data.data", 1.0, INF))), r"\bd\b"),
-    ("string over max_length", insert(at("s", put("scalars.string_data.data", "a", "x" * 9))), r"\bs\b.*(length|max|8)"),
-    ("string over max_length in bytes only", insert(at("s", put("scalars.string_data.data", "a", "é" * 5))), r"\bs\b.*(length|max|8)"),
+    ("string over max_length", insert(at("s", put("scalars.string_data.data", "a", "x" * 9))), r"(?=.*\bs\b)(?=.*max length: 8)"),
+    ("string over max_length in bytes only", insert(at("s", put("scalars.string_data.data", "a", "é" * 5))), r"(?=.*\bs\b)(?=.*max length: 8)"),
     ("JSON that is not JSON", insert(at("doc", put("scalars.json_data.data", b"{}", b"{nope"))), r"doc"),
     ("JSON that is not UTF-8", insert(at("doc", put("scalars.json_data.data", b"{}", b'"\xff\xfe"'))), r"doc"),
     ("JSON of nothing", insert(at("doc", put("scalars.json_data.data", b"{}", b""))), r"doc"),
     ("JSON too deep", insert(at("doc", put("scalars.json_data.data", b"{}", b"[" * DEEP + b"]" * DEEP))), r"doc"),
-    ("JSON too large", insert(at("doc", put("scalars.json_data.data", b"{}", json.dumps({"a": "x" * 70_000}).encode()))), r"doc.*(65536|large|long|length|limit|exceed)"),
+    ("JSON too large", insert(at("doc", put("scalars.json_data.data", b"{}", json.dumps({"a": "x" * 70_000}).encode()))), r"(?=.*doc)(?=.*65536)"),
     ("array over its capacity", insert(at("tags", lambda d: d.scalars.array_data.data[1].int_data.data.extend([1] * 9))), r"tags"),
     ("array of another type", insert(at("tags", lambda d: d.scalars.array_data.data[1].string_data.data.extend(["x"]))), r"tags"),
     ("array row missing", insert(at("tags", lambda d: d.scalars.array_data.data.pop())), r"tags"),
@@ -479,7 +487,7 @@ TABLE = [
     ("Insert", "a missing partition", insert(lambda r: setattr(r, "partition_name", "nope")), (PARTITION_NOT_FOUND,), "nope"),
     ("Insert", "a missing database", insert(lambda r: setattr(r, "db_name", "nodb")), (DATABASE_NOT_FOUND,), "nodb"),
     ("Insert", "an old schema", insert(schema_timestamp=5), (109,), "schema"),
-    ("Insert", "a key where the server makes keys", insert(lambda r: setattr(r, "collection_name", AUTO)), (PARAMETER,), r"auto|\bid\b"),
+    ("Insert", "a key where the server makes keys", insert(only_vector_of_auto), (PARAMETER,), r"(?i)auto|\bid\b"),
     ("Search", "a missing partition", search(partitions=["nope"]), (PARTITION_NOT_FOUND,), "nope"),
     ("Search", "a partition of a partition-key collection", search(name=KEYED, partitions=["_default_0"]), (PARAMETER,), "partition key"),
     ("CreatePartition", "name with a slash", milvus_pb2.CreatePartitionRequest(collection_name=GOOD, partition_name="a/b"), (PARAMETER,), "name"),

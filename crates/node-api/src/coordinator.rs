@@ -1,7 +1,10 @@
 //! DDL, load and release, flush, compaction, and their progress. Never on the path of a write or a search.
 
 use async_trait::async_trait;
-use holdfast_types::{CollectionId, CollectionSchema, Failure, FieldSchema, IndexId, PartitionId, SegmentId, Timestamp};
+use holdfast_types::{
+    CollectionId, CollectionSchema, Failure, FieldSchema, IndexId, PartitionId, SegmentId,
+    Timestamp,
+};
 
 /// A collection by name or alias, in a database by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,7 +163,10 @@ pub struct Statistics {
 
 /// DDL and jobs. Names are resolved here; every error is in the words of the public wire.
 #[async_trait]
-#[allow(clippy::missing_errors_doc, reason = "each call fails with the not-found code of what it names, InvalidArgument, or Unavailable when the catalog is out of reach")]
+#[allow(
+    clippy::missing_errors_doc,
+    reason = "each call fails with the not-found code of what it names, InvalidArgument, or Unavailable when the catalog is out of reach"
+)]
 pub trait Coordinator: Send + Sync {
     /// Creates a database.
     async fn create_database(&self, name: &str, properties: Params) -> Result<(), Failure>;
@@ -174,11 +180,24 @@ pub trait Coordinator: Send + Sync {
     /// Drops a collection and all its data; a missing one is success.
     async fn drop_collection(&self, name: &CollectionName) -> Result<(), Failure>;
     /// Renames a collection, possibly into another database.
-    async fn rename_collection(&self, name: &CollectionName, to: &CollectionName) -> Result<(), Failure>;
+    async fn rename_collection(
+        &self,
+        name: &CollectionName,
+        to: &CollectionName,
+    ) -> Result<(), Failure>;
     /// Changes a collection's properties.
-    async fn alter_collection(&self, name: &CollectionName, change: AlterParams) -> Result<(), Failure>;
+    async fn alter_collection(
+        &self,
+        name: &CollectionName,
+        change: AlterParams,
+    ) -> Result<(), Failure>;
     /// Changes a field's type parameters (`max_length`, `max_capacity`, `mmap.enabled` ...).
-    async fn alter_field(&self, name: &CollectionName, field: &str, change: AlterParams) -> Result<(), Failure>;
+    async fn alter_field(
+        &self,
+        name: &CollectionName,
+        field: &str,
+        change: AlterParams,
+    ) -> Result<(), Failure>;
     /// Adds a nullable field; its id is assigned here.
     async fn add_field(&self, name: &CollectionName, field: FieldSchema) -> Result<(), Failure>;
     /// Drops a field and its indexes.
@@ -187,7 +206,8 @@ pub trait Coordinator: Send + Sync {
     async fn truncate_collection(&self, name: &CollectionName) -> Result<(), Failure>;
 
     /// Creates a partition; an existing one is success.
-    async fn create_partition(&self, name: &CollectionName, partition: &str) -> Result<(), Failure>;
+    async fn create_partition(&self, name: &CollectionName, partition: &str)
+    -> Result<(), Failure>;
     /// Drops a partition and its rows; a missing one is success.
     async fn drop_partition(&self, name: &CollectionName, partition: &str) -> Result<(), Failure>;
 
@@ -201,20 +221,42 @@ pub trait Coordinator: Send + Sync {
     /// Defines an index; builds run in the background.
     async fn create_index(&self, create: CreateIndex) -> Result<(), Failure>;
     /// Changes an index's parameters.
-    async fn alter_index(&self, name: &CollectionName, index: &str, change: AlterParams) -> Result<(), Failure>;
+    async fn alter_index(
+        &self,
+        name: &CollectionName,
+        index: &str,
+        change: AlterParams,
+    ) -> Result<(), Failure>;
     /// Drops an index by its name, or all of a field's when `index` is empty; a missing one is success.
-    async fn drop_index(&self, name: &CollectionName, field: &str, index: &str) -> Result<(), Failure>;
+    async fn drop_index(
+        &self,
+        name: &CollectionName,
+        field: &str,
+        index: &str,
+    ) -> Result<(), Failure>;
     /// Progress of every index; only rows stamped at or before `until` count, when given.
-    async fn index_progress(&self, name: &CollectionName, until: Option<Timestamp>) -> Result<Vec<IndexProgress>, Failure>;
+    async fn index_progress(
+        &self,
+        name: &CollectionName,
+        until: Option<Timestamp>,
+    ) -> Result<Vec<IndexProgress>, Failure>;
 
     /// Loads a collection or partitions and returns at once.
     async fn load(&self, name: &CollectionName, load: Load) -> Result<(), Failure>;
     /// Releases a collection; an unloaded one is success.
     async fn release(&self, name: &CollectionName) -> Result<(), Failure>;
     /// Releases partitions.
-    async fn release_partitions(&self, name: &CollectionName, partitions: &[String]) -> Result<(), Failure>;
+    async fn release_partitions(
+        &self,
+        name: &CollectionName,
+        partitions: &[String],
+    ) -> Result<(), Failure>;
     /// State of a load, of the collection or of partitions.
-    async fn load_state(&self, name: &CollectionName, partitions: &[String]) -> Result<LoadState, Failure>;
+    async fn load_state(
+        &self,
+        name: &CollectionName,
+        partitions: &[String],
+    ) -> Result<LoadState, Failure>;
 
     /// Flushes a collection and waits until it is done.
     async fn flush(&self, name: &CollectionName) -> Result<FlushReport, Failure>;
@@ -226,7 +268,11 @@ pub trait Coordinator: Send + Sync {
     /// Flushed segments of the newest manifests.
     async fn stored_segments(&self, name: &CollectionName) -> Result<Vec<StoredSegment>, Failure>;
     /// Rows of a collection, or of one partition.
-    async fn statistics(&self, name: &CollectionName, partition: Option<&str>) -> Result<Statistics, Failure>;
+    async fn statistics(
+        &self,
+        name: &CollectionName,
+        partition: Option<&str>,
+    ) -> Result<Statistics, Failure>;
     /// A stamp of now.
     async fn timestamp(&self) -> Result<Timestamp, Failure>;
 }

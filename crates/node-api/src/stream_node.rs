@@ -33,6 +33,8 @@ pub struct FreshSegment {
     pub bytes: u64,
     /// Whether it still takes rows.
     pub growing: bool,
+    /// Stamp of its oldest row; `None` while it is empty.
+    pub oldest: Option<Timestamp>,
 }
 
 /// The owner of channels.
@@ -49,7 +51,11 @@ pub trait StreamNode: Send + Sync {
     ///
     /// # Errors
     /// `CollectionNotFound`; `InvalidArgument` for a guarantee too far in the future.
-    async fn read_point(&self, collection: CollectionId, guarantee: Guarantee) -> Result<ReadPoint, Failure>;
+    async fn read_point(
+        &self,
+        collection: CollectionId,
+        guarantee: Guarantee,
+    ) -> Result<ReadPoint, Failure>;
 
     /// Searches the rows that are not in the view's manifest versions.
     ///
@@ -91,7 +97,11 @@ pub trait StreamNode: Send + Sync {
     ///
     /// # Errors
     /// As [`Self::write`].
-    async fn drop_partition(&self, collection: CollectionId, partition: PartitionId) -> Result<(), Failure>;
+    async fn drop_partition(
+        &self,
+        collection: CollectionId,
+        partition: PartitionId,
+    ) -> Result<(), Failure>;
 
     /// Forgets a collection that is being dropped.
     ///

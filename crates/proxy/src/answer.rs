@@ -16,7 +16,17 @@ impl Failed for Status {
 
 impl Failed for milvus::AlterCollectionSchemaResponse {
     fn failed(status: Status) -> Self {
-        Self { alter_status: Some(status), ..Default::default() }
+        Self {
+            alter_status: Some(status),
+        }
+    }
+}
+
+impl Failed for milvus::TruncateCollectionResponse {
+    fn failed(status: Status) -> Self {
+        Self {
+            status: Some(status),
+        }
     }
 }
 
@@ -63,5 +73,4 @@ failed! {
     SearchResults
     ShowCollectionsResponse
     ShowPartitionsResponse
-    TruncateCollectionResponse
 }

@@ -20,6 +20,8 @@
 
 mod answer;
 mod ddl;
+#[cfg(test)]
+mod fakes;
 mod grpc;
 mod info;
 mod metrics;
@@ -32,3 +34,4 @@ mod write;
 
 pub use options::Options;
 pub use service::{Components, Proxy};
+pub use session::SERVER_VERSION;

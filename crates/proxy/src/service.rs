@@ -50,7 +50,15 @@ impl Proxy {
     /// A proxy that answers from `parts`.
     #[must_use]
     pub fn new(options: Options, parts: Components) -> Self {
-        let Components { catalog, coordinator, streams, queries, clock, pool, budget } = parts;
+        let Components {
+            catalog,
+            coordinator,
+            streams,
+            queries,
+            clock,
+            pool,
+            budget,
+        } = parts;
         let first = i64::try_from(clock.unix_ms()).unwrap_or(1) << 18;
         Self {
             options,
@@ -68,7 +76,10 @@ impl Proxy {
     /// The public service, with its limits.
     #[must_use]
     pub fn into_server(self) -> MilvusServiceServer<Self> {
-        let (incoming, outgoing) = (self.options.message_bytes_max, self.options.answer_bytes_max);
+        let (incoming, outgoing) = (
+            self.options.message_bytes_max,
+            self.options.answer_bytes_max,
+        );
         MilvusServiceServer::new(self)
             .max_decoding_message_size(incoming)
             .max_encoding_message_size(outgoing)

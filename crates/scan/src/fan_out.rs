@@ -59,9 +59,16 @@ pub async fn search<S: Readable>(
     let tasks: Vec<(usize, Arc<S>, Arc<SearchSpec>)> = slices
         .iter()
         .enumerate()
-        .flat_map(|(i, slice)| segments.iter().map(move |s| (i, Arc::clone(s), Arc::clone(slice))))
+        .flat_map(|(i, slice)| {
+            segments
+                .iter()
+                .map(move |s| (i, Arc::clone(s), Arc::clone(slice)))
+        })
         .collect();
-    let found = on_each(pool, tasks, |(slice, segment, spec), cancel| Ok((slice, segment.search(&spec, cancel)?))).await?;
+    let found = on_each(pool, tasks, |(slice, segment, spec), cancel| {
+        Ok((slice, segment.search(&spec, cancel)?))
+    })
+    .await?;
     let mut parts: Vec<Vec<Vec<Vec<Hit>>>> = slices.iter().map(|_| Vec::new()).collect();
     for (slice, hits) in found {
         parts[slice].push(hits);
@@ -73,7 +80,11 @@ pub async fn search<S: Readable>(
                 query.push(hits);
             }
         }
-        merged.extend(of_query.into_iter().map(|lists| merge_hits(lists, spec.top_k, spec.group_by.as_ref())));
+        merged.extend(
+            of_query
+                .into_iter()
+                .map(|lists| merge_hits(lists, spec.top_k, spec.group_by.as_ref())),
+        );
     }
     Ok(merged)
 }
@@ -86,7 +97,12 @@ fn slices(spec: &Arc<SearchSpec>, threads: usize) -> Vec<Arc<SearchSpec>> {
     }
     spec.queries
         .chunks(n.div_ceil(threads))
-        .map(|queries: &[QueryVector]| Arc::new(SearchSpec { queries: queries.into(), ..SearchSpec::clone(spec) }))
+        .map(|queries: &[QueryVector]| {
+            Arc::new(SearchSpec {
+                queries: queries.into(),
+                ..SearchSpec::clone(spec)
+            })
+        })
         .collect()
 }
 
@@ -104,7 +120,10 @@ pub async fn query<S: Readable>(
     schema: &Arc<CollectionSchema>,
 ) -> Result<Rows, Failure> {
     let each = Arc::clone(spec);
-    let parts = on_each(pool, segments, move |segment, cancel| segment.query(&each, cancel)).await?;
+    let parts = on_each(pool, segments, move |segment, cancel| {
+        segment.query(&each, cancel)
+    })
+    .await?;
     if parts.is_empty() {
         return Rows::none(spec, schema).map_err(|e| e.to_failure());
     }
@@ -128,7 +147,10 @@ pub async fn count<S: Readable>(
     spec: &Arc<QuerySpec>,
 ) -> Result<u64, Failure> {
     let spec = Arc::clone(spec);
-    let parts = on_each(pool, segments, move |segment, cancel| segment.count(&spec, cancel)).await?;
+    let parts = on_each(pool, segments, move |segment, cancel| {
+        segment.count(&spec, cancel)
+    })
+    .await?;
     Ok(parts.into_iter().sum())
 }
 
@@ -145,9 +167,9 @@ pub async fn fetch<S: Readable, H: BuildHasher + Send + 'static>(
 ) -> Result<RecordBatch, Failure> {
     pool.run(move || {
         gather(&rows, &fields, &schema, |id, rows| {
-            let segment = segments
-                .get(&id)
-                .ok_or_else(|| Failure::new(Code::Conflict, format!("segment {id} is no longer held")))?;
+            let segment = segments.get(&id).ok_or_else(|| {
+                Failure::new(Code::Conflict, format!("segment {id} is no longer held"))
+            })?;
             segment.fetch(rows, &fields)
         })
     })

@@ -14,6 +14,6 @@ mod readable;
 mod stored;
 
 pub use fan_out::{count, fetch, query, search};
-pub use stored::{index_build, index_kind_name, segment_role, stored_role};
 pub use holdfast_index::Cancel;
 pub use readable::Readable;
+pub use stored::{index_build, index_kind_name, segment_role, stored_role};

@@ -9,26 +9,39 @@ use holdfast_types::{CollectionSchema, DataType, Failure};
 ///
 /// # Errors
 /// A definition that the catalog should not have let in.
-pub fn index_build(index: &IndexMeta, schema: &CollectionSchema) -> Result<Option<IndexBuild>, Failure> {
+pub fn index_build(
+    index: &IndexMeta,
+    schema: &CollectionSchema,
+) -> Result<Option<IndexBuild>, Failure> {
     let defect = |what: &str| Failure::internal(format!("index {}: {what}", index.name));
     let scalar = |kind: ScalarIndexKind| match &index.json_path {
         None => Ok(Some(IndexBuild::Scalar(kind))),
         Some(json) => {
-            let access = holdfast_expr::parse_json_path(&json.path, schema).map_err(|e| defect(&e.to_string()))?;
+            let access = holdfast_expr::parse_json_path(&json.path, schema)
+                .map_err(|e| defect(&e.to_string()))?;
             let cast = match json.cast {
                 DataType::Bool => JsonCast::Bool,
                 DataType::Double => JsonCast::Double,
                 DataType::VarChar => JsonCast::VarChar,
                 other => return Err(defect(&format!("no JSON value is read as {other}"))),
             };
-            Ok(Some(IndexBuild::JsonPath { path: access.path, cast, kind }))
+            Ok(Some(IndexBuild::JsonPath {
+                path: access.path,
+                cast,
+                kind,
+            }))
         }
     };
     match index.kind {
         IndexKind::Flat | IndexKind::BinFlat => Ok(None),
         IndexKind::Hnsw { m, ef_construction } => Ok(Some(IndexBuild::Hnsw {
-            metric: index.metric.ok_or_else(|| defect("a graph without a metric"))?,
-            params: HnswParams { m: m as usize, ef_construction: ef_construction as usize },
+            metric: index
+                .metric
+                .ok_or_else(|| defect("a graph without a metric"))?,
+            params: HnswParams {
+                m: m as usize,
+                ef_construction: ef_construction as usize,
+            },
         })),
         IndexKind::SparseInverted => Ok(Some(IndexBuild::Sparse)),
         IndexKind::Inverted => scalar(ScalarIndexKind::Inverted),

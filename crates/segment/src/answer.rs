@@ -9,11 +9,7 @@ use holdfast_index::{Cancel, Neighbor};
 use holdfast_types::DataType;
 use serde_json::Value as Json;
 
-use crate::{
-    GroupBy, GroupValue, SegmentError,
-    fields::downcast,
-    filter::json::at_path,
-};
+use crate::{GroupBy, GroupValue, SegmentError, fields::downcast, filter::json::at_path};
 
 /// The groups that rows belong to, given the column of the grouping field for those rows.
 pub(crate) fn group_values(
@@ -111,7 +107,11 @@ pub(crate) fn grouped(
     mut group_of: impl FnMut(&[u32]) -> Result<Vec<GroupValue>, SegmentError>,
 ) -> Result<Vec<Grouped>, SegmentError> {
     let size = group_by.group_size.max(1);
-    let mut k = groups.saturating_mul(size).saturating_mul(2).max(16).min(rows);
+    let mut k = groups
+        .saturating_mul(size)
+        .saturating_mul(2)
+        .max(16)
+        .min(rows);
     loop {
         cancel.check()?;
         let found = nearest(k)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, Float64Array, StringArray, Array};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, StringArray};
 use bytes::Bytes;
 use holdfast_expr::PathStep;
 use holdfast_index::{BuildError, Cancel, VectorData, build_hnsw, build_scalar, build_sparse};
@@ -95,8 +95,18 @@ fn cast_path(
         values.push(value.flatten());
     }
     Ok(match cast {
-        JsonCast::Bool => Arc::new(values.iter().map(|v| v.as_ref()?.as_bool()).collect::<BooleanArray>()),
-        JsonCast::Double => Arc::new(values.iter().map(|v| v.as_ref()?.as_f64()).collect::<Float64Array>()),
+        JsonCast::Bool => Arc::new(
+            values
+                .iter()
+                .map(|v| v.as_ref()?.as_bool())
+                .collect::<BooleanArray>(),
+        ),
+        JsonCast::Double => Arc::new(
+            values
+                .iter()
+                .map(|v| v.as_ref()?.as_f64())
+                .collect::<Float64Array>(),
+        ),
         JsonCast::VarChar => Arc::new(
             values
                 .iter()

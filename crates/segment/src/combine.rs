@@ -19,7 +19,11 @@ use crate::{
 pub fn merge_hits(parts: Vec<Vec<Hit>>, top_k: usize, group_by: Option<&GroupBy>) -> Vec<Hit> {
     let mut hits: Vec<Hit> = parts.into_iter().flatten().collect();
     // Newest first within a key, to find the ones that are superseded.
-    hits.sort_by(|a, b| a.pk.cmp(&b.pk).then(b.ts.cmp(&a.ts)).then(a.row.cmp(&b.row)));
+    hits.sort_by(|a, b| {
+        a.pk.cmp(&b.pk)
+            .then(b.ts.cmp(&a.ts))
+            .then(a.row.cmp(&b.row))
+    });
     let mut seen: HashSet<Pk> = HashSet::with_capacity(hits.len());
     hits.retain(|hit| seen.insert(hit.pk.clone()));
     hits.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(a.pk.cmp(&b.pk)));
@@ -71,7 +75,11 @@ pub fn merge_rows(parts: Vec<Rows>, limit: Option<usize>) -> Result<Rows, Segmen
             order.push((key_at(&**keys, row)?, stamps.value(row), part, row));
         }
     }
-    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)).then((a.2, a.3).cmp(&(b.2, b.3))));
+    order.sort_unstable_by(|a, b| {
+        a.0.cmp(&b.0)
+            .then(b.1.cmp(&a.1))
+            .then((a.2, a.3).cmp(&(b.2, b.3)))
+    });
     order.dedup_by(|later, first| later.0 == first.0);
     order.truncate(limit.unwrap_or(usize::MAX));
     let addresses: Vec<(usize, usize)> = order.iter().map(|o| (o.2, o.3)).collect();
@@ -81,7 +89,10 @@ pub fn merge_rows(parts: Vec<Rows>, limit: Option<usize>) -> Result<Rows, Segmen
         let mut nullable = field.is_nullable();
         let mut arrays: Vec<&dyn Array> = Vec::with_capacity(batches.len());
         for batch in &batches {
-            let column = batch.columns().get(i).filter(|c| c.data_type() == field.data_type());
+            let column = batch
+                .columns()
+                .get(i)
+                .filter(|c| c.data_type() == field.data_type());
             let column = column.ok_or_else(|| {
                 SegmentError::Internal(format!("parts differ in column {}", field.name()))
             })?;
@@ -93,7 +104,8 @@ pub fn merge_rows(parts: Vec<Rows>, limit: Option<usize>) -> Result<Rows, Segmen
     }
     let options = RecordBatchOptions::new().with_row_count(Some(addresses.len()));
     debug_assert!(
-        first.num_columns() > 1 && holdfast_types::columns::position(first.schema_ref(), TIMESTAMP_FIELD) == Some(1),
+        first.num_columns() > 1
+            && holdfast_types::columns::position(first.schema_ref(), TIMESTAMP_FIELD) == Some(1),
         "rows lead with key and stamp"
     );
     Ok(Rows {

@@ -21,7 +21,7 @@ mod operand;
 mod tests;
 pub(crate) mod truth;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use holdfast_expr::{Access, Predicate};
@@ -111,8 +111,8 @@ impl Evaluation {
         let mut json: HashMap<FieldId, JsonColumn> = HashMap::new();
         for access in accesses {
             let id = access.field;
-            if !columns.contains_key(&id) {
-                columns.insert(id, fields::column(batch, schema, id)?);
+            if let Entry::Vacant(place) = columns.entry(id) {
+                place.insert(fields::column(batch, schema, id)?);
             }
             if access.data_type == DataType::Json {
                 json.entry(id)
@@ -190,10 +190,9 @@ fn cheapest_first(children: &[Predicate]) -> Vec<&Predicate> {
 pub(crate) fn cost(predicate: &Predicate) -> u32 {
     match predicate {
         Predicate::Const(_) => 0,
-        Predicate::And(children) | Predicate::Or(children) => children
-            .iter()
-            .map(cost)
-            .fold(0, u32::saturating_add),
+        Predicate::And(children) | Predicate::Or(children) => {
+            children.iter().map(cost).fold(0, u32::saturating_add)
+        }
         Predicate::Not(child) => cost(child),
         leaf => {
             let mut sum = match leaf {

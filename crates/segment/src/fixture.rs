@@ -15,8 +15,8 @@ use half::{bf16, f16};
 use holdfast_expr::{Predicate, parse};
 use holdfast_index::{QueryVector, Within};
 use holdfast_types::{
-    CollectionSchema, DataType, FieldId, FieldSchema, Metric, PartitionId, Pk, SegmentId, Timestamp,
-    Value, columns,
+    CollectionSchema, DataType, FieldId, FieldSchema, Metric, PartitionId, Pk, SegmentId,
+    Timestamp, Value, columns,
 };
 
 use crate::{
@@ -112,7 +112,9 @@ pub(crate) fn every_type(key_type: DataType) -> Arc<CollectionSchema> {
 
 /// Small pseudo-random numbers that depend on their arguments only.
 pub(crate) fn number(seed: u64, row: i64, salt: u64) -> u64 {
-    let mut x = seed ^ (row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ salt.wrapping_mul(0xd6e8_feb8_6659_fd93);
+    let mut x = seed
+        ^ (row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        ^ salt.wrapping_mul(0xd6e8_feb8_6659_fd93);
     for _ in 0..2 {
         x ^= x >> 32;
         x = x.wrapping_mul(0xd6e8_feb8_6659_fd93);
@@ -152,7 +154,7 @@ pub(crate) fn pk(schema: &CollectionSchema, key: i64) -> Pk {
 fn column(field: &FieldSchema, keys: &[i64], seed: u64) -> ArrayRef {
     let salt = field.id.0 as u64;
     let dim = field.dim.unwrap_or(0) as usize;
-    let some = |key: i64| !field.nullable || number(seed, key, salt + 1_000) % 5 != 0;
+    let some = |key: i64| !field.nullable || !number(seed, key, salt + 1_000).is_multiple_of(5);
     let value = |key: i64| number(seed, key, salt);
     macro_rules! scalars {
         ($array:ty, $value:expr) => {
@@ -182,9 +184,9 @@ fn column(field: &FieldSchema, keys: &[i64], seed: u64) -> ArrayRef {
     }
     if field.is_primary {
         return match field.data_type {
-            DataType::VarChar => {
-                Arc::new(StringArray::from_iter_values(keys.iter().map(|k| text_key(*k))))
-            }
+            DataType::VarChar => Arc::new(StringArray::from_iter_values(
+                keys.iter().map(|k| text_key(*k)),
+            )),
             _ => Arc::new(Int64Array::from(keys.to_vec())),
         };
     }
@@ -203,7 +205,9 @@ fn column(field: &FieldSchema, keys: &[i64], seed: u64) -> ArrayRef {
             let mut builder = ListBuilder::new(StringBuilder::new()).with_field(item);
             for key in keys {
                 for i in 0..value(*key) % 4 {
-                    builder.values().append_value(format!("e{}", number(seed, *key, i) % 5));
+                    builder
+                        .values()
+                        .append_value(format!("e{}", number(seed, *key, i) % 5));
                 }
                 builder.append(some(*key));
             }
@@ -214,7 +218,9 @@ fn column(field: &FieldSchema, keys: &[i64], seed: u64) -> ArrayRef {
             let mut builder = ListBuilder::new(Int64Builder::new()).with_field(item);
             for key in keys {
                 for i in 0..value(*key) % 4 {
-                    builder.values().append_value((number(seed, *key, i) % 5) as i64);
+                    builder
+                        .values()
+                        .append_value((number(seed, *key, i) % 5) as i64);
                 }
                 builder.append(some(*key));
             }
@@ -250,8 +256,13 @@ fn column(field: &FieldSchema, keys: &[i64], seed: u64) -> ArrayRef {
 
 pub(crate) fn sparse(seed: u64, key: i64) -> Vec<(u32, f32)> {
     (0..10_u32)
-        .filter(|i| number(seed, key, 500 + u64::from(*i)) % 3 == 0)
-        .map(|i| (i * 7, (number(seed, key, u64::from(i)) % 100) as f32 / 50.0 + 0.01))
+        .filter(|i| number(seed, key, 500 + u64::from(*i)).is_multiple_of(3))
+        .map(|i| {
+            (
+                i * 7,
+                (number(seed, key, u64::from(i)) % 100) as f32 / 50.0 + 0.01,
+            )
+        })
         .collect()
 }
 
@@ -265,9 +276,9 @@ fn sparse_bytes(pairs: &[(u32, f32)]) -> Vec<u8> {
 fn document(value: u64) -> String {
     match value % 6 {
         0 => "{}".to_owned(),
-        1 => format!(r#"{{"a":{},"s":"x{}"}}"#, value % 10, value % 3),
+        1 => format!(r#"{{"a":{},"s":"x{}"}}"#, value % 10, value / 6 % 3),
         2 => format!(r#"{{"a":{}.5,"n":{{"b":[1,{}]}}}}"#, value % 10, value % 7),
-        3 => format!(r#"{{"a":"text","t":{}}}"#, value.is_multiple_of(4)),
+        3 => format!(r#"{{"a":"text","t":{}}}"#, (value / 6).is_multiple_of(2)),
         4 => r#"{"a":null,"n":{"b":[]}}"#.to_owned(),
         _ => format!(r#"{{"a":true,"l":[{},"z",[1,2]],"s":"x1"}}"#, value % 4),
     }
@@ -296,7 +307,11 @@ pub(crate) fn query_vector(field: &FieldSchema, seed: u64) -> QueryVector {
 }
 
 pub(crate) fn predicate(schema: &CollectionSchema, text: &str) -> Arc<Predicate> {
-    match parse(text, schema, &std::collections::HashMap::<String, Value>::new()) {
+    match parse(
+        text,
+        schema,
+        &std::collections::HashMap::<String, Value>::new(),
+    ) {
         Ok(predicate) => Arc::new(predicate),
         Err(error) => panic!("{text}: {error}"),
     }
@@ -358,7 +373,11 @@ pub(crate) fn keys_of(rows: &Rows) -> Vec<Pk> {
 
 /// The integer keys of rows.
 pub(crate) fn ints_of(rows: &Rows) -> Vec<i64> {
-    rows.batch.column(0).as_primitive::<Int64Type>().values().to_vec()
+    rows.batch
+        .column(0)
+        .as_primitive::<Int64Type>()
+        .values()
+        .to_vec()
 }
 
 pub(crate) fn hit_ids(hits: &[Hit]) -> Vec<i64> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use arrow_array::{Array, RecordBatch, RecordBatchOptions, new_empty_array};
 use arrow_schema::{Field, Schema};
 use arrow_select::interleave::interleave;
-use holdfast_types::{CollectionSchema, Coded, Failure, FieldId, RowIdx, SegmentId, columns};
+use holdfast_types::{Coded, CollectionSchema, Failure, FieldId, RowIdx, SegmentId, columns};
 
 use crate::{RowRef, SegmentError};
 
@@ -31,16 +31,26 @@ pub fn gather(
         addresses.push((*part, list.len()));
         list.push(row.row);
     }
-    let parts = order.iter().map(|id| fetch(*id, &wanted[id].1)).collect::<Result<Vec<_>, _>>()?;
+    let parts = order
+        .iter()
+        .map(|id| fetch(*id, &wanted[id].1))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut arrow_fields: Vec<Field> = Vec::with_capacity(fields.len());
     let mut arrays = Vec::with_capacity(fields.len());
     for id in fields {
         let field = schema
             .field_by_id(*id)
             .ok_or_else(|| Failure::invalid(format!("field {id} was dropped while it was read")))?;
-        let of_parts: Vec<&dyn Array> = parts.iter().filter_map(|p| columns::column(p, *id)).map(|c| &**c).collect();
+        let of_parts: Vec<&dyn Array> = parts
+            .iter()
+            .filter_map(|p| columns::column(p, *id))
+            .map(|c| &**c)
+            .collect();
         if of_parts.len() != parts.len() {
-            return Err(Failure::internal(format!("a segment answered without field {}", field.name)));
+            return Err(Failure::internal(format!(
+                "a segment answered without field {}",
+                field.name
+            )));
         }
         let column = if of_parts.is_empty() {
             new_empty_array(&columns::arrow_type(field))

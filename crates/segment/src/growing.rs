@@ -22,7 +22,7 @@ use arrow_array::RecordBatch;
 use holdfast_types::{
     CollectionSchema, Lsn, PartitionId, Pk, PkList, SegmentId, Timestamp, columns,
 };
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockUpgradableReadGuard};
 
 use self::{chunk::Chunk, keys::KeyMap};
 use crate::SegmentError;
@@ -173,7 +173,9 @@ impl GrowingSegment {
         });
         state.lsn = lsn;
         state.chunks.push(Arc::new(chunk));
-        state.coalesce(&self.schema)
+        drop(state);
+        self.coalesce();
+        Ok(())
     }
 
     /// Deletes the rows of these keys that were stamped before `ts`. Returns how many rows this hit for
@@ -204,11 +206,35 @@ impl GrowingSegment {
     }
 }
 
-impl State {
+impl GrowingSegment {
     /// Merges the last chunks while the one before is not larger, as long as the result is not too
     /// large: a row is copied O(log rows) times, and there are O(log rows) small chunks.
-    fn coalesce(&mut self, schema: &CollectionSchema) -> Result<(), SegmentError> {
-        let mut from = self.chunks.len() - 1;
+    ///
+    /// Readers go on while the merged chunk is made; only writers wait.
+    fn coalesce(&self) {
+        let state = self.state.upgradable_read();
+        let Some(from) = state.small_tail() else {
+            return;
+        };
+        let merged = match Chunk::merge(&self.schema, &state.chunks[from..]) {
+            Ok(merged) => merged,
+            Err(error) => {
+                // The rows are there as they were; searches are slower than they could be.
+                tracing::error!(segment = self.id.0, %error, "chunks of one schema did not merge");
+                return;
+            }
+        };
+        let mut state = RwLockUpgradableReadGuard::upgrade(state);
+        let old: usize = state.chunks.drain(from..).map(|chunk| chunk.bytes()).sum();
+        state.bytes = state.bytes - old + merged.bytes();
+        state.chunks.push(Arc::new(merged));
+    }
+}
+
+impl State {
+    /// The first of the last chunks that should be one.
+    fn small_tail(&self) -> Option<usize> {
+        let mut from = self.chunks.len().checked_sub(1)?;
         let mut rows = self.chunks[from].len();
         let mut bytes = self.chunks[from].bytes();
         while from > 0 {
@@ -223,13 +249,7 @@ impl State {
             bytes += before.bytes();
             from -= 1;
         }
-        if self.chunks.len() - from > 1 {
-            let merged = Chunk::merge(schema, &self.chunks[from..])?;
-            let old: usize = self.chunks.drain(from..).map(|chunk| chunk.bytes()).sum();
-            self.bytes = self.bytes - old + merged.bytes();
-            self.chunks.push(Arc::new(merged));
-        }
-        Ok(())
+        (self.chunks.len() - from > 1).then_some(from)
     }
 }
 

@@ -27,10 +27,10 @@ pub mod build;
 pub mod combine;
 pub mod error;
 mod fields;
-#[cfg(test)]
-mod fixture;
 mod file;
 pub mod filter;
+#[cfg(test)]
+mod fixture;
 pub mod gather;
 pub mod growing;
 pub mod key_set;

@@ -124,7 +124,8 @@ impl World {
             Op::Seal => {
                 let files = self.growing.seal(&Cancel::new()).unwrap();
                 if files.stats.is_some() {
-                    self.sealed.push(open(&self.schema, self.next_segment, files));
+                    self.sealed
+                        .push(open(&self.schema, self.next_segment, files));
                 }
                 self.growing = growing(&self.schema, self.next_segment + 1);
                 self.next_segment += 2;
@@ -141,7 +142,8 @@ impl World {
                 .unwrap();
                 self.sealed.clear();
                 if files.stats.is_some() {
-                    self.sealed.push(open(&self.schema, self.next_segment, files));
+                    self.sealed
+                        .push(open(&self.schema, self.next_segment, files));
                 }
                 self.next_segment += 1;
                 self.floor = self.floor.max(drop_before);

@@ -81,10 +81,7 @@ pub(crate) struct Candidate {
 }
 
 /// The newest row of each key, smallest keys first.
-pub(crate) fn newest_of_each_key(
-    mut candidates: Vec<Candidate>,
-    limit: Option<usize>,
-) -> Vec<u32> {
+pub(crate) fn newest_of_each_key(mut candidates: Vec<Candidate>, limit: Option<usize>) -> Vec<u32> {
     candidates.sort_unstable_by(|a, b| {
         a.key
             .cmp(&b.key)

@@ -258,11 +258,7 @@ impl Core {
         Timestamp(part.stamps.value(i))
     }
 
-    fn gather(
-        &self,
-        field: FieldId,
-        rows: &[u32],
-    ) -> Result<arrow_array::ArrayRef, SegmentError> {
+    fn gather(&self, field: FieldId, rows: &[u32]) -> Result<arrow_array::ArrayRef, SegmentError> {
         match self
             .schema
             .field_by_id(field)

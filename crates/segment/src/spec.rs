@@ -134,10 +134,14 @@ impl Rows {
         let primary = schema.primary();
         let mut fields = vec![columns::arrow_field(primary), columns::timestamp_field()];
         for id in spec.fields.iter().filter(|id| **id != primary.id) {
-            let field = schema.field_by_id(*id).ok_or(crate::SegmentError::UnknownField(*id))?;
+            let field = schema
+                .field_by_id(*id)
+                .ok_or(crate::SegmentError::UnknownField(*id))?;
             fields.push(columns::arrow_field(field));
         }
-        Ok(Self { batch: RecordBatch::new_empty(arrow_schema::Schema::new(fields).into()) })
+        Ok(Self {
+            batch: RecordBatch::new_empty(arrow_schema::Schema::new(fields).into()),
+        })
     }
 
     /// Number of rows.

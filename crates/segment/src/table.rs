@@ -5,10 +5,7 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array, new_null_array};
 use arrow_schema::{Field, Schema};
 use arrow_select::interleave::interleave;
-use holdfast_types::{
-    CollectionSchema, FieldId, Pk, columns,
-    schema::TIMESTAMP_FIELD,
-};
+use holdfast_types::{CollectionSchema, FieldId, Pk, columns, schema::TIMESTAMP_FIELD};
 
 use crate::{
     SegmentError,
@@ -117,7 +114,11 @@ pub(crate) fn batch_of(
 }
 
 /// The Arrow field of a column; nullable also when an older row has no value.
-pub(crate) fn field_of(schema: &CollectionSchema, id: FieldId, nulls: bool) -> Result<Field, SegmentError> {
+pub(crate) fn field_of(
+    schema: &CollectionSchema,
+    id: FieldId,
+    nulls: bool,
+) -> Result<Field, SegmentError> {
     if id == TIMESTAMP_FIELD {
         return Ok(columns::timestamp_field());
     }

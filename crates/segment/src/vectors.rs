@@ -48,7 +48,12 @@ impl VectorColumn {
     /// No row of `len` has a vector.
     pub(crate) fn all_null(field: &FieldSchema, len: usize) -> Result<Self, SegmentError> {
         let values = new_null_array(&columns::arrow_type(field), 0);
-        Self::new(field, values, Some(UInt32Array::from(Vec::<u32>::new())), len)
+        Self::new(
+            field,
+            values,
+            Some(UInt32Array::from(Vec::<u32>::new())),
+            len,
+        )
     }
 
     /// From vectors without nulls and their rows, which ascend below `len`.
@@ -235,7 +240,9 @@ pub(crate) fn gather(
         .iter()
         .map(|row| {
             let at = *row as usize;
-            let part = parts.partition_point(|(base, _)| *base <= at).checked_sub(1);
+            let part = parts
+                .partition_point(|(base, _)| *base <= at)
+                .checked_sub(1);
             let found = part.and_then(|part| {
                 let (base, vectors) = parts[part];
                 let position = vectors.position(u32::try_from(at - base).ok()?)?;

@@ -208,7 +208,10 @@ fn batch_rows(columns: &[(Field, Vec<ArrayRef>)], addresses: &[(usize, usize)]) 
         };
         while rows > 64
             && addresses.chunks(rows).any(|batch| {
-                batch.iter().map(|(array, row)| length(*array, *row)).sum::<usize>()
+                batch
+                    .iter()
+                    .map(|(array, row)| length(*array, *row))
+                    .sum::<usize>()
                     > BATCH_TEXT_BYTES
             })
         {

@@ -208,3 +208,17 @@ impl fmt::Display for Faulty {
         write!(f, "faulty({})", self.inner)
     }
 }
+
+/// A manifest as the bytes of its object: for fuzzing.
+#[must_use]
+pub fn encode_manifest(manifest: &crate::Manifest) -> Bytes {
+    crate::codec::encode_manifest(manifest)
+}
+
+/// A manifest from the bytes of its object: for fuzzing.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn decode_manifest(bytes: &Bytes) -> std::result::Result<crate::Manifest, String> {
+    crate::codec::decode_manifest(bytes)
+}

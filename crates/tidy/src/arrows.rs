@@ -48,6 +48,19 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-segment",
         ],
     ),
+    // What the nodes that hold segments share: which rows a read sees at a manifest version.
+    (
+        "holdfast-scan",
+        &[
+            "holdfast-types",
+            "holdfast-expr",
+            "holdfast-index",
+            "holdfast-segment",
+            "holdfast-runtime",
+            "holdfast-meta",
+            "holdfast-storage",
+        ],
+    ),
     (
         "holdfast-stream-node",
         &[
@@ -61,6 +74,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-wal",
             "holdfast-storage",
             "holdfast-node-api",
+            "holdfast-scan",
         ],
     ),
     (
@@ -76,12 +90,14 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-wal",
             "holdfast-storage",
             "holdfast-node-api",
+            "holdfast-scan",
         ],
     ),
     (
         "holdfast-worker",
         &[
             "holdfast-types",
+            "holdfast-expr",
             "holdfast-index",
             "holdfast-segment",
             "holdfast-runtime",
@@ -89,12 +105,14 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-meta",
             "holdfast-storage",
             "holdfast-node-api",
+            "holdfast-scan",
         ],
     ),
     (
         "holdfast-coordinator",
         &[
             "holdfast-types",
+            "holdfast-expr",
             "holdfast-runtime",
             "holdfast-proto",
             "holdfast-meta",
@@ -129,6 +147,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-wal",
             "holdfast-storage",
             "holdfast-node-api",
+            "holdfast-scan",
         ],
     ),
     (
@@ -144,6 +163,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-wal",
             "holdfast-storage",
             "holdfast-node-api",
+            "holdfast-scan",
             "holdfast-stream-node",
             "holdfast-query-node",
             "holdfast-worker",

@@ -1,7 +1,7 @@
 //! The files of the project.
 
 use std::{
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -18,14 +18,29 @@ const MADE: [&str; 9] = [
     "node_modules",
 ];
 
-/// The root of the project.
-#[must_use]
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .expect("this crate lies two directories below the root")
-        .to_owned()
+/// The root of the project: the nearest directory above the current one that holds a workspace.
+///
+/// Found when the test runs, not when it is compiled: worktrees may share their build directory, and a
+/// path that was compiled in could then be another worktree's.
+///
+/// # Errors
+/// When no directory above holds a `Cargo.toml` with a `[workspace]`.
+pub fn root() -> io::Result<PathBuf> {
+    let here = env::current_dir()?;
+    for directory in here.ancestors() {
+        match fs::read_to_string(directory.join("Cargo.toml")) {
+            Ok(text) if text.lines().any(|line| line.trim() == "[workspace]") => {
+                return Ok(directory.to_owned());
+            }
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::NotFound,
+        format!("no workspace above {}", here.display()),
+    ))
 }
 
 /// Every file under `root` that is valid UTF-8, as (path from the root with `/`, text), sorted by path.

@@ -1,6 +1,6 @@
 //! The house, as it stands now.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use holdfast_tidy::{
     arrows::{self, ARROWS},
@@ -13,8 +13,12 @@ fn assert_tidy(findings: &[String]) {
     assert!(findings.is_empty(), "\n  {}\n", findings.join("\n  "));
 }
 
+fn root() -> PathBuf {
+    tree::root().expect("the test runs inside the project")
+}
+
 fn files() -> Vec<(String, String)> {
-    tree::texts(&tree::root()).expect("the project can be read")
+    tree::texts(&root()).expect("the project can be read")
 }
 
 fn is_ours(path: &str) -> bool {
@@ -31,7 +35,7 @@ fn crates_use_only_what_the_arrows_allow() {
             "1",
             "--offline",
         ])
-        .current_dir(tree::root())
+        .current_dir(root())
         .output()
         .expect("cargo runs");
     assert!(

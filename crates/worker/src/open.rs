@@ -26,7 +26,11 @@ pub(crate) async fn segment(
         }
         let bytes = store.map(&file.object).await.map_err(|e| e.to_failure())?;
         let role = holdfast_scan::segment_role(file.role);
-        files.push(SegmentFile { role, name: file.object.path.to_string(), bytes });
+        files.push(SegmentFile {
+            role,
+            name: file.object.path.to_string(),
+            bytes,
+        });
     }
     let (id, partition, schema) = (entry.id, entry.partition, Arc::clone(&meta.schema));
     let segment = pool
@@ -36,7 +40,11 @@ pub(crate) async fn segment(
         .map_err(|e| e.to_failure())?;
     let segment = Arc::new(segment);
     if deletes == Deletes::Applied {
-        for log in manifest.delete_logs.iter().filter(|l| l.last_lsn > entry.deletes_lsn) {
+        for log in manifest
+            .delete_logs
+            .iter()
+            .filter(|l| l.last_lsn > entry.deletes_lsn)
+        {
             let bytes = store.read(&log.object).await.map_err(|e| e.to_failure())?;
             let (path, target) = (log.object.path.clone(), Arc::clone(&segment));
             pool.run(move || {

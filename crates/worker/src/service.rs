@@ -11,7 +11,9 @@ use holdfast_node_api::{
 use holdfast_runtime::{Clock, CpuPool, MemoryBudget, MemoryKind};
 use holdfast_scan::Cancel;
 use holdfast_segment::SegmentFiles;
-use holdfast_storage::{FileEntry, IndexEntry, Manifest, Manifests, NextManifest, SegmentEntry, Store, paths};
+use holdfast_storage::{
+    FileEntry, IndexEntry, Manifest, Manifests, NextManifest, SegmentEntry, Store, paths,
+};
 use holdfast_types::{Code, Coded, CollectionId, Epoch, Failure, SegmentId, Timestamp};
 use metrics::{counter, histogram};
 
@@ -54,7 +56,11 @@ impl WorkerService {
     }
 
     fn meta(&self, collection: CollectionId) -> Option<Arc<CollectionMeta>> {
-        self.parts.catalog.snapshot().collection(collection).cloned()
+        self.parts
+            .catalog
+            .snapshot()
+            .collection(collection)
+            .cloned()
     }
 
     fn now(&self) -> Timestamp {
@@ -79,21 +85,39 @@ impl WorkerService {
 impl Worker for WorkerService {
     async fn build_index(&self, job: IndexJob) -> Result<JobOutcome, Failure> {
         let started = self.parts.clock.monotonic();
-        let Components { store, manifests, pool, .. } = &self.parts;
-        let Some(meta) = self.meta(job.shard.collection) else { return Ok(JobOutcome::Obsolete) };
+        let Components {
+            store,
+            manifests,
+            pool,
+            ..
+        } = &self.parts;
+        let Some(meta) = self.meta(job.shard.collection) else {
+            return Ok(JobOutcome::Obsolete);
+        };
         let Some(definition) = meta.indexes.iter().find(|i| i.id == job.index) else {
             return Ok(JobOutcome::Obsolete);
         };
-        let Some(build) = holdfast_scan::index_build(definition, &meta.schema)? else { return Ok(JobOutcome::Obsolete) };
-        let Some(manifest) = manifests.current(job.shard).await.map_err(|e| e.to_failure())? else {
+        let Some(build) = holdfast_scan::index_build(definition, &meta.schema)? else {
             return Ok(JobOutcome::Obsolete);
         };
-        let Some(entry) = manifest.segment(job.segment).cloned() else { return Ok(JobOutcome::Obsolete) };
+        let Some(manifest) = manifests
+            .current(job.shard)
+            .await
+            .map_err(|e| e.to_failure())?
+        else {
+            return Ok(JobOutcome::Obsolete);
+        };
+        let Some(entry) = manifest.segment(job.segment).cloned() else {
+            return Ok(JobOutcome::Obsolete);
+        };
         if entry.indexes.iter().any(|i| i.index == job.index) {
             return Ok(JobOutcome::Done);
         }
-        let _memory = self.reserve(entry.bytes + entry.rows * GRAPH_BYTES_PER_ROW).await?;
-        let segment = open::segment(store, pool, &manifest, &entry, &meta, Deletes::Ignored).await?;
+        let _memory = self
+            .reserve(entry.bytes + entry.rows * GRAPH_BYTES_PER_ROW)
+            .await?;
+        let segment =
+            open::segment(store, pool, &manifest, &entry, &meta, Deletes::Ignored).await?;
         let (field, rows) = (definition.field, entry.rows);
         let bytes = pool
             .run(move || holdfast_segment::build_index(&segment, field, &build, &Cancel::new()))
@@ -113,7 +137,9 @@ impl Worker for WorkerService {
         };
         let created = self.now();
         let outcome = manifests
-            .update(job.shard, |current| with_index(current, job.segment, &index, created))
+            .update(job.shard, |current| {
+                with_index(current, job.segment, &index, created)
+            })
             .await;
         let took = self.parts.clock.monotonic().saturating_sub(started);
         match outcome {
@@ -128,28 +154,57 @@ impl Worker for WorkerService {
     }
 
     async fn compact(&self, job: CompactionJob) -> Result<Compacted, Failure> {
-        let obsolete = Compacted { outcome: JobOutcome::Obsolete, target: None };
+        let obsolete = Compacted {
+            outcome: JobOutcome::Obsolete,
+            target: None,
+        };
         let started = self.parts.clock.monotonic();
-        let Components { store, manifests, pool, .. } = &self.parts;
-        let Some(meta) = self.meta(job.shard.collection) else { return Ok(obsolete) };
-        let Some(manifest) = manifests.current(job.shard).await.map_err(|e| e.to_failure())? else {
+        let Components {
+            store,
+            manifests,
+            pool,
+            ..
+        } = &self.parts;
+        let Some(meta) = self.meta(job.shard.collection) else {
             return Ok(obsolete);
         };
-        let sources: Option<Vec<SegmentEntry>> = job.sources.iter().map(|id| manifest.segment(*id).cloned()).collect();
-        let Some(sources) = sources.filter(|s| !s.is_empty()) else { return Ok(obsolete) };
+        let Some(manifest) = manifests
+            .current(job.shard)
+            .await
+            .map_err(|e| e.to_failure())?
+        else {
+            return Ok(obsolete);
+        };
+        let sources: Option<Vec<SegmentEntry>> = job
+            .sources
+            .iter()
+            .map(|id| manifest.segment(*id).cloned())
+            .collect();
+        let Some(sources) = sources.filter(|s| !s.is_empty()) else {
+            return Ok(obsolete);
+        };
         let partition = sources[0].partition;
         if sources.iter().any(|s| s.partition != partition) {
-            return Err(Failure::invalid("segments of several partitions can't be merged"));
+            return Err(Failure::invalid(
+                "segments of several partitions can't be merged",
+            ));
         }
         // The merged files are built in memory before they are written.
         let _memory = self.reserve(sources.iter().map(|s| s.bytes).sum()).await?;
         let mut segments = Vec::with_capacity(sources.len());
         for entry in &sources {
-            segments.push(open::segment(store, pool, &manifest, entry, &meta, Deletes::Applied).await?);
+            segments
+                .push(open::segment(store, pool, &manifest, entry, &meta, Deletes::Applied).await?);
         }
-        let (schema, drop_before, expired) = (Arc::clone(&meta.schema), job.drop_deleted_before, job.expired_before);
+        let (schema, drop_before, expired) = (
+            Arc::clone(&meta.schema),
+            job.drop_deleted_before,
+            job.expired_before,
+        );
         let SegmentFiles { files, stats } = pool
-            .run(move || holdfast_segment::merge(&segments, drop_before, &schema, expired, &Cancel::new()))
+            .run(move || {
+                holdfast_segment::merge(&segments, drop_before, &schema, expired, &Cancel::new())
+            })
             .await
             .map_err(|e| e.to_failure())?
             .map_err(|e| e.to_failure())?;
@@ -161,7 +216,10 @@ impl Worker for WorkerService {
                 for file in files {
                     let role = holdfast_scan::stored_role(file.role);
                     let path = paths::segment_file(job.shard, id, self.parts.epoch, 0, role);
-                    let object = store.put(&path, file.bytes).await.map_err(|e| e.to_failure())?;
+                    let object = store
+                        .put(&path, file.bytes)
+                        .await
+                        .map_err(|e| e.to_failure())?;
                     stored.push(FileEntry { role, object });
                 }
                 Some(SegmentEntry {
@@ -184,7 +242,9 @@ impl Worker for WorkerService {
         };
         let created = self.now();
         let committed = manifests
-            .update(job.shard, |current| merged(current, &job.sources, target.as_ref(), created))
+            .update(job.shard, |current| {
+                merged(current, &job.sources, target.as_ref(), created)
+            })
             .await;
         match committed {
             Ok(manifest) => {
@@ -193,7 +253,10 @@ impl Worker for WorkerService {
                 histogram!("holdfast_worker_compaction_seconds").record(took.as_secs_f64());
                 let rows = target.as_ref().map_or(0, |t| t.rows);
                 tracing::info!(shard = %job.shard, version = manifest.map_or(0, |m| m.version.0), sources = sources.len(), rows, ?took, "merged");
-                Ok(Compacted { outcome: JobOutcome::Done, target: target.map(|t| t.id) })
+                Ok(Compacted {
+                    outcome: JobOutcome::Done,
+                    target: target.map(|t| t.id),
+                })
             }
             Err(failure) => obsolete_or(failure).map(|()| obsolete),
         }
@@ -202,11 +265,18 @@ impl Worker for WorkerService {
 
 /// What the job was about is gone: that is no failure.
 fn obsolete_or(failure: Failure) -> Result<(), Failure> {
-    if failure.code == Code::Conflict { Ok(()) } else { Err(failure) }
+    if failure.code == Code::Conflict {
+        Ok(())
+    } else {
+        Err(failure)
+    }
 }
 
 fn gone() -> Failure {
-    Failure::new(Code::Conflict, "the segments of this job are not in the manifest any more")
+    Failure::new(
+        Code::Conflict,
+        "the segments of this job are not in the manifest any more",
+    )
 }
 
 fn with_index(
@@ -216,7 +286,11 @@ fn with_index(
     created: Timestamp,
 ) -> Result<Option<NextManifest>, Failure> {
     let mut next = current.ok_or_else(gone)?.next(created);
-    let entry = next.segments.iter_mut().find(|s| s.id == segment).ok_or_else(gone)?;
+    let entry = next
+        .segments
+        .iter_mut()
+        .find(|s| s.id == segment)
+        .ok_or_else(gone)?;
     entry.indexes.retain(|i| i.index != index.index);
     entry.indexes.push(index.clone());
     Ok(Some(next))
@@ -237,6 +311,7 @@ fn merged(
     }
     next.segments.extend(target.cloned());
     let absorbed = next.segments.iter().map(|s| s.deletes_lsn).min();
-    next.delete_logs.retain(|l| absorbed.is_some_and(|lsn| l.last_lsn > lsn));
+    next.delete_logs
+        .retain(|l| absorbed.is_some_and(|lsn| l.last_lsn > lsn));
     Ok(Some(next))
 }

@@ -194,10 +194,20 @@ impl<'a> Parser<'a> {
             "json_contains_any" | "JSON_CONTAINS_ANY" | "array_contains_any"
             | "ARRAY_CONTAINS_ANY" => Some(ContainsMode::Any),
             "array_length" | "ARRAY_LENGTH" => None,
-            _ => {
+            _ if is_of_milvus(name) => {
                 return Err(ExprError::unsupported(
                     at,
                     format_args!("the function {}", excerpt(name)),
+                ));
+            }
+            _ => {
+                return Err(ExprError::new(
+                    at,
+                    format!(
+                        "there is no function {}; functions are json_contains, array_contains (each also with \
+                         _all and _any) and array_length",
+                        excerpt(name)
+                    ),
                 ));
             }
         };
@@ -291,4 +301,15 @@ impl<'a> Parser<'a> {
         self.nesting -= 1;
         Ok(expr)
     }
+}
+
+/// Whether Milvus has a function of this name that Holdfast has not.
+fn is_of_milvus(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.starts_with("st_")
+        || name.starts_with("match_")
+        || matches!(
+            name.as_str(),
+            "text_match" | "phrase_match" | "random_sample" | "element_filter"
+        )
 }

@@ -41,6 +41,16 @@ pub(super) fn to_domain(wire: &ValueField, field: &FieldSchema) -> Result<Option
             integer(i64::from(*i), i64::from(i16::MIN), i64::from(i16::MAX))
         }
         (DataType::Int32, Data::IntData(i)) => Ok(Some(Value::Int(i64::from(*i)))),
+        // pymilvus tells the type from the Python value, and so sends every whole number as a long.
+        (DataType::Int8, Data::LongData(i)) => integer(*i, i64::from(i8::MIN), i64::from(i8::MAX)),
+        (DataType::Int16, Data::LongData(i)) => {
+            integer(*i, i64::from(i16::MIN), i64::from(i16::MAX))
+        }
+        (DataType::Int32, Data::LongData(i)) => {
+            integer(*i, i64::from(i32::MIN), i64::from(i32::MAX))
+        }
+        (DataType::Int64, Data::IntData(i)) => Ok(Some(Value::Int(i64::from(*i)))),
+        (DataType::Double, Data::FloatData(x)) => float(f64::from(*x)),
         (DataType::Int64, Data::LongData(i)) => Ok(Some(Value::Int(*i))),
         (DataType::Float, Data::FloatData(x)) => float(f64::from(*x)),
         (DataType::Double, Data::DoubleData(x)) => float(*x),

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use holdfast_expr::Predicate;
 use holdfast_proto::{milvus::schema::TemplateValue, template};
-use holdfast_types::{CollectionSchema, Coded, Failure};
+use holdfast_types::{Coded, CollectionSchema, Failure};
 
 /// Parses and types a filter; `None` when every row passes.
 pub(crate) fn parse(
@@ -14,6 +14,6 @@ pub(crate) fn parse(
 ) -> Result<Option<Arc<Predicate>>, Failure> {
     let params = template::to_domain(templates)?;
     let predicate = holdfast_expr::parse(text, schema, &params)
-        .map_err(|e| e.to_failure().within("failed to create query plan: cannot parse expression"))?;
+        .map_err(|e| e.to_failure().within("failed to create query plan"))?;
     Ok((!predicate.is_always_true()).then(|| Arc::new(predicate)))
 }

@@ -59,8 +59,16 @@ pub(crate) async fn hybrid_search(
         request.guarantee_timestamp,
         false,
     )?;
-    let hybrid = Hybrid { searches, ranker, offset, limit, digits, output };
-    let results = with_view!(proxy, &meta, partitions, guarantee, |view| hybrid.run(proxy, view))?;
+    let hybrid = Hybrid {
+        searches,
+        ranker,
+        offset,
+        limit,
+        digits,
+        output,
+    };
+    let results = with_view!(proxy, &meta, partitions, guarantee, |view| hybrid
+        .run(proxy, view))?;
     Ok(milvus::SearchResults {
         status: Some(status::ok()),
         results: Some(results),
@@ -87,12 +95,18 @@ impl Hybrid {
             found.push(search::hits(proxy, view, search).await?);
         }
         let (found, scores) = rank(found, &self.searches, &self.ranker, self.offset, self.limit);
-        let scores = scores.into_iter().map(|s| plan::round(s, self.digits)).collect();
+        let scores = scores
+            .into_iter()
+            .map(|s| plan::round(s, self.digits))
+            .collect();
         search::collect(proxy, view, &found, &self.output, scores).await
     }
 }
 
-fn parse(meta: &holdfast_meta::CollectionMeta, requests: Vec<milvus::SearchRequest>) -> Result<Vec<Search>, Failure> {
+fn parse(
+    meta: &holdfast_meta::CollectionMeta,
+    requests: Vec<milvus::SearchRequest>,
+) -> Result<Vec<Search>, Failure> {
     if requests.is_empty() || requests.len() > MAX_HYBRID_REQUESTS {
         return Err(Failure::invalid(format!(
             "requests: {} sub-requests, but a hybrid search has 1 to {MAX_HYBRID_REQUESTS}",
@@ -101,9 +115,12 @@ fn parse(meta: &holdfast_meta::CollectionMeta, requests: Vec<milvus::SearchReque
     }
     let mut searches = Vec::with_capacity(requests.len());
     for (i, request) in requests.into_iter().enumerate() {
-        let mut search = search::parse(meta, request).map_err(|f| f.within(format_args!("requests[{i}]")))?;
+        let mut search =
+            search::parse(meta, request).map_err(|f| f.within(format_args!("requests[{i}]")))?;
         if search.plan.is_iterator || search.plan.group_by.is_some() {
-            return Err(Failure::invalid(format!("requests[{i}]: iterators and grouping don't go with a hybrid search")));
+            return Err(Failure::invalid(format!(
+                "requests[{i}]: iterators and grouping don't go with a hybrid search"
+            )));
         }
         // Only the whole has an offset.
         search.plan.offset = 0;
@@ -113,7 +130,7 @@ fn parse(meta: &holdfast_meta::CollectionMeta, requests: Vec<milvus::SearchReque
     match queries.iter().find(|n| **n != queries[0]) {
         None => Ok(searches),
         Some(other) => Err(Failure::invalid(format!(
-            "requests: all must search for as many vectors, but one has {} and another {other}",
+            "requests: all sub-requests must have the same nq, but one has {} and another {other}",
             queries[0]
         ))),
     }
@@ -121,14 +138,24 @@ fn parse(meta: &holdfast_meta::CollectionMeta, requests: Vec<milvus::SearchReque
 
 fn rerank_params(functions: &schema::FunctionScore) -> Result<Params, Failure> {
     match functions.functions.as_slice() {
-        [function] if function.r#type == RERANK => Params::new("function_score", &function.params)?.flatten("params"),
-        [_] => Err(Failure::invalid("function_score: only functions of type RERANK rank a hybrid search")),
+        [function] if function.r#type == RERANK => {
+            Params::new("function_score", &function.params)?.flatten("params")
+        }
+        [_] => Err(Failure::invalid(
+            "function_score: only functions of type RERANK rank a hybrid search",
+        )),
         _ => Err(unsupported("function_score: other than one function")),
     }
 }
 
 /// One list a query vector out of those of all searches, and its scores.
-fn rank(found: Vec<Found>, searches: &[Search], ranker: &Ranker, offset: usize, limit: usize) -> (Found, Vec<f32>) {
+fn rank(
+    found: Vec<Found>,
+    searches: &[Search],
+    ranker: &Ranker,
+    offset: usize,
+    limit: usize,
+) -> (Found, Vec<f32>) {
     let queries = found.first().map_or(0, |f| f.hits.len());
     let mut all = Found::none(0);
     let mut lists: Vec<Vec<(Metric, Vec<Hit>)>> = (0..queries).map(|_| Vec::new()).collect();

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use arrow_array::RecordBatch;
 use holdfast_meta::CollectionMeta;
 use holdfast_proto::{field_data, milvus::schema::FieldData};
-use holdfast_types::{CollectionSchema, DataType, Failure, FieldId, columns, schema::DYNAMIC_FIELD};
+use holdfast_types::{
+    CollectionSchema, DataType, Failure, FieldId, columns, schema::DYNAMIC_FIELD,
+};
 
 /// The most names that a request may list.
 const NAMES_MAX: usize = 1_024;
@@ -23,10 +25,16 @@ impl Output {
     /// Resolves the names: `*` is every field, an undeclared name is a key of the dynamic field.
     pub(crate) fn resolve(meta: &CollectionMeta, wanted: &[String]) -> Result<Self, Failure> {
         if wanted.len() > NAMES_MAX {
-            return Err(Failure::invalid(format!("output_fields: {} names, at most {NAMES_MAX} are allowed", wanted.len())));
+            return Err(Failure::invalid(format!(
+                "output_fields: {} names, at most {NAMES_MAX} are allowed",
+                wanted.len()
+            )));
         }
         let schema = &meta.schema;
-        let mut output = Self { fields: Vec::new(), names: Vec::new() };
+        let mut output = Self {
+            fields: Vec::new(),
+            names: Vec::new(),
+        };
         let mut seen = HashSet::new();
         for name in wanted {
             let name = name.trim();
@@ -71,15 +79,23 @@ impl Output {
     }
 
     /// The columns of `batch`, one a field, in the order of the answer.
-    pub(crate) fn to_wire(&self, schema: &CollectionSchema, batch: &RecordBatch) -> Result<Vec<FieldData>, Failure> {
+    pub(crate) fn to_wire(
+        &self,
+        schema: &CollectionSchema,
+        batch: &RecordBatch,
+    ) -> Result<Vec<FieldData>, Failure> {
         self.fields
             .iter()
             .map(|id| {
-                let field = schema
-                    .field_by_id(*id)
-                    .ok_or_else(|| Failure::invalid(format!("field {id} was dropped while it was read")))?;
-                let column = columns::column(batch, *id)
-                    .ok_or_else(|| Failure::internal(format!("field {}: no such column in the answer", field.name)))?;
+                let field = schema.field_by_id(*id).ok_or_else(|| {
+                    Failure::invalid(format!("field {id} was dropped while it was read"))
+                })?;
+                let column = columns::column(batch, *id).ok_or_else(|| {
+                    Failure::internal(format!(
+                        "field {}: no such column in the answer",
+                        field.name
+                    ))
+                })?;
                 field_data::from_column(column, field)
             })
             .collect()
@@ -94,14 +110,24 @@ impl Output {
             .iter()
             .filter_map(|id| schema.field_by_id(*id))
             .map(|field| match field.data_type {
-                DataType::Bool | DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Float => 4,
+                DataType::Bool
+                | DataType::Int8
+                | DataType::Int16
+                | DataType::Int32
+                | DataType::Float => 4,
                 DataType::Int64 | DataType::Double => 8,
-                DataType::VarChar | DataType::Json | DataType::Array | DataType::SparseFloatVector => VARIABLE,
+                DataType::VarChar
+                | DataType::Json
+                | DataType::Array
+                | DataType::SparseFloatVector => VARIABLE,
                 DataType::FloatVector
                 | DataType::Float16Vector
                 | DataType::BFloat16Vector
                 | DataType::Int8Vector
-                | DataType::BinaryVector => field.data_type.vector_bytes(field.dim.unwrap_or(0)).unwrap_or(0) as u64,
+                | DataType::BinaryVector => field
+                    .data_type
+                    .vector_bytes(field.dim.unwrap_or(0))
+                    .unwrap_or(0) as u64,
             })
             .sum()
     }
@@ -120,7 +146,12 @@ mod tests {
 
     #[test]
     fn a_dynamic_key_may_be_written_with_its_field() {
-        for (name, key) in [("color", "color"), ("$meta[\"color\"]", "color"), ("$meta['a b']", "a b"), ("$meta", "$meta")] {
+        for (name, key) in [
+            ("color", "color"),
+            ("$meta[\"color\"]", "color"),
+            ("$meta['a b']", "a b"),
+            ("$meta", "$meta"),
+        ] {
             assert_eq!(dynamic_key(name), key);
         }
     }

@@ -56,24 +56,43 @@ impl SearchPlan {
             None => None,
         };
         let limit = match batch {
+            Some(batch) if batch == 0 || batch > MAX_TOP_K => {
+                return Err(params.invalid(
+                    "search_iter_batch_size",
+                    format_args!("batch size {batch} is not in 1..={MAX_TOP_K}"),
+                ));
+            }
             Some(batch) => batch,
-            None => params.number::<u64>("topk")?.ok_or_else(|| params.invalid("topk", "it is required: pass limit"))?,
+            None => params
+                .number::<u64>("topk")?
+                .ok_or_else(|| params.invalid("topk", "it is required: pass limit"))?,
         };
         let offset = params.number::<u64>("offset")?.unwrap_or(0);
         let (limit, offset) = window(limit, offset)?;
         let group_by = group_by(meta, params)?;
         if is_iterator && group_by.is_some() {
-            return Err(Failure::invalid("group_by_field: Not allowed to do groupBy when doing iteration"));
+            return Err(Failure::invalid(
+                "group_by_field: Not allowed to do groupBy when doing iteration",
+            ));
         }
         if iterator.is_some() && offset > 0 {
-            return Err(Failure::invalid("offset: it can't be used with a search iterator"));
+            return Err(Failure::invalid(
+                "offset: it can't be used with a search iterator",
+            ));
         }
         let within = within(metric, params, iterator.as_ref())?;
         if group_by.is_some() && params.text("radius").is_some() {
-            return Err(Failure::invalid("group_by_field: Not allowed to do range-search when doing search-group-by"));
+            return Err(Failure::invalid(
+                "group_by_field: Not allowed to do range-search when doing search-group-by",
+            ));
         }
-        if params.text("order_by_fields").is_some_and(|t| !t.is_empty()) {
-            return Err(unsupported("order_by_fields: ordering search results by fields"));
+        if params
+            .text("order_by_fields")
+            .is_some_and(|t| !t.is_empty())
+        {
+            return Err(unsupported(
+                "order_by_fields: ordering search results by fields",
+            ));
         }
         let ignore_growing = params.boolean("ignore_growing")?.unwrap_or(false);
         Ok(Self {
@@ -125,7 +144,10 @@ impl SearchPlan {
 pub(crate) fn round(score: f32, digits: Option<u32>) -> f32 {
     let Some(digits) = digits else { return score };
     let factor = 10f64.powi(digits.cast_signed());
-    #[expect(clippy::cast_possible_truncation, reason = "scores are 32 bit on the wire")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "scores are 32 bit on the wire"
+    )]
     let rounded = ((f64::from(score) * factor).round() / factor) as f32;
     rounded
 }
@@ -135,7 +157,9 @@ pub(crate) fn round_decimal(params: &Params) -> Result<Option<u32>, Failure> {
     match params.number::<i64>("round_decimal")? {
         None | Some(-1) => Ok(None),
         Some(digits @ 0..=6) => Ok(u32::try_from(digits).ok()),
-        Some(other) => Err(params.invalid("round_decimal", format_args!("{other} is not in -1..=6"))),
+        Some(other) => {
+            Err(params.invalid("round_decimal", format_args!("{other} is not in -1..=6")))
+        }
     }
 }
 
@@ -143,7 +167,7 @@ pub(crate) fn round_decimal(params: &Params) -> Result<Option<u32>, Failure> {
 pub(crate) fn window(limit: u64, offset: u64) -> Result<(usize, usize), Failure> {
     if limit == 0 || limit > MAX_TOP_K {
         return Err(Failure::invalid(format!(
-            "topk [{limit}] is invalid, it should be in range [1, {MAX_TOP_K}]"
+            "topk [{limit}] is invalid, it should be in range [1, {MAX_TOP_K}]: choose another limit"
         )));
     }
     if limit.saturating_add(offset) > MAX_TOP_K {
@@ -161,35 +185,54 @@ pub(crate) fn check_collection(meta: &CollectionMeta, params: &Params) -> Result
     match params.number::<i64>("collection_id")? {
         Some(id) if id != 0 && id != meta.id.0 => Err(params.invalid(
             "collection_id",
-            format_args!("{id} is not collection {} ({}): it was dropped or renamed while it was iterated", meta.name, meta.id),
+            format_args!(
+                "{id} is not collection {} ({}): it was dropped or renamed while it was iterated",
+                meta.name, meta.id
+            ),
         )),
         _ => Ok(()),
     }
 }
 
 /// The vector field that is searched.
-pub(crate) fn vector_field<'a>(meta: &'a CollectionMeta, name: &str) -> Result<&'a FieldSchema, Failure> {
+pub(crate) fn vector_field<'a>(
+    meta: &'a CollectionMeta,
+    name: &str,
+) -> Result<&'a FieldSchema, Failure> {
     if name.is_empty() {
         let mut vectors = meta.schema.vectors();
         return match (vectors.next(), vectors.next()) {
             (Some(only), None) => Ok(only),
-            _ => Err(Failure::invalid("anns_field: multiple anns_fields exist, please specify a anns_field in search_params")),
+            _ => Err(Failure::invalid(
+                "anns_field: multiple anns_fields exist, please specify a anns_field in search_params",
+            )),
         };
     }
-    let field = meta
-        .schema
-        .field(name)
-        .ok_or_else(|| Failure::invalid(format!("anns_field: failed to get field schema by name: fieldName({name}) not found")))?;
+    let field = meta.schema.field(name).ok_or_else(|| {
+        Failure::invalid(format!(
+            "anns_field: failed to get field schema by name: fieldName({name}) not found"
+        ))
+    })?;
     if !field.data_type.is_vector() {
-        return Err(Failure::invalid(format!("anns_field: field ({name}) to search is not of vector data type but {}", field.data_type)));
+        return Err(Failure::invalid(format!(
+            "anns_field: field ({name}) to search is not of vector data type but {}",
+            field.data_type
+        )));
     }
     Ok(field)
 }
 
 fn metric(meta: &CollectionMeta, field: &FieldSchema, params: &Params) -> Result<Metric, Failure> {
     let of_index = meta.indexes_on(field.id).find_map(|i| i.metric);
-    let asked = match params.text("metric_type").map(str::trim).filter(|t| !t.is_empty()) {
-        Some(text) => Some(text.parse::<Metric>().map_err(|e| Failure::invalid(e.to_string()))?),
+    let asked = match params
+        .text("metric_type")
+        .map(str::trim)
+        .filter(|t| !t.is_empty())
+    {
+        Some(text) => Some(
+            text.parse::<Metric>()
+                .map_err(|e| Failure::invalid(e.to_string()))?,
+        ),
         None => None,
     };
     let metric = match (asked, of_index) {
@@ -198,23 +241,37 @@ fn metric(meta: &CollectionMeta, field: &FieldSchema, params: &Params) -> Result
                 "metric type not match: invalid parameter[expected={of_index}][actual={asked}]"
             )));
         }
-        (asked, of_index) => asked.or(of_index).unwrap_or_else(|| Metric::default_for(field.data_type)),
+        (asked, of_index) => asked
+            .or(of_index)
+            .unwrap_or_else(|| Metric::default_for(field.data_type)),
     };
     if metric.applies_to(field.data_type) {
         Ok(metric)
     } else {
-        Err(Failure::invalid(format!("metric_type: {metric} does not apply to field {} of type {}", field.name, field.data_type)))
+        Err(Failure::invalid(format!(
+            "metric_type: {metric} does not apply to field {} of type {}",
+            field.name, field.data_type
+        )))
     }
 }
 
-fn search_params(meta: &CollectionMeta, field: &FieldSchema, params: &Params) -> Result<SearchParams, Failure> {
+fn search_params(
+    meta: &CollectionMeta,
+    field: &FieldSchema,
+    params: &Params,
+) -> Result<SearchParams, Failure> {
     let ef = match params.number::<i64>("ef")? {
         None => None,
         Some(ef) => Some(
             usize::try_from(ef)
                 .ok()
                 .filter(|&ef| (1..=i32::MAX as usize).contains(&ef))
-                .ok_or_else(|| params.invalid("ef", format_args!("param 'ef' ({ef}) should be in range [1, {}]", i32::MAX)))?,
+                .ok_or_else(|| {
+                    params.invalid(
+                        "ef",
+                        format_args!("param 'ef' ({ef}) should be in range [1, {}]", i32::MAX),
+                    )
+                })?,
         ),
     };
     if let Some(nprobe) = params.number::<i64>("nprobe")?
@@ -224,26 +281,49 @@ fn search_params(meta: &CollectionMeta, field: &FieldSchema, params: &Params) ->
     }
     let drop_ratio_search = params.number::<f32>("drop_ratio_search")?.unwrap_or(0.0);
     if !(0.0..1.0).contains(&drop_ratio_search) {
-        return Err(params.invalid("drop_ratio_search", format_args!("{drop_ratio_search} is not in [0, 1)")));
+        return Err(params.invalid(
+            "drop_ratio_search",
+            format_args!("{drop_ratio_search} is not in [0, 1)"),
+        ));
     }
-    let exact = meta.indexes_on(field.id).any(|i| matches!(i.kind, IndexKind::Flat | IndexKind::BinFlat));
-    Ok(SearchParams { ef, drop_ratio_search, exact })
+    let exact = meta
+        .indexes_on(field.id)
+        .any(|i| matches!(i.kind, IndexKind::Flat | IndexKind::BinFlat));
+    Ok(SearchParams {
+        ef,
+        drop_ratio_search,
+        exact,
+    })
 }
 
 /// The distances that count: those of a range search, beyond where an iterator stands.
-fn within(metric: Metric, params: &Params, iterator: Option<&IteratorState>) -> Result<Within, Failure> {
+fn within(
+    metric: Metric,
+    params: &Params,
+    iterator: Option<&IteratorState>,
+) -> Result<Within, Failure> {
     let radius = params.number::<f32>("radius")?;
     let range_filter = params.number::<f32>("range_filter")?;
     let mut within = Within::ALL;
     match (radius, range_filter) {
         (None, Some(_)) => return Err(params.invalid("range_filter", "it needs radius")),
         (Some(radius), Some(range_filter)) => {
-            let ordered = if metric.larger_is_closer() { range_filter > radius } else { range_filter < radius };
+            let ordered = if metric.larger_is_closer() {
+                range_filter > radius
+            } else {
+                range_filter < radius
+            };
             if !ordered {
-                let relation = if metric.larger_is_closer() { "greater" } else { "less" };
+                let relation = if metric.larger_is_closer() {
+                    "greater"
+                } else {
+                    "less"
+                };
                 return Err(params.invalid(
                     "range_filter",
-                    format_args!("{range_filter} must be {relation} than radius {radius} for metric {metric}"),
+                    format_args!(
+                        "{range_filter} must be {relation} than radius {radius} for metric {metric}"
+                    ),
                 ));
             }
         }
@@ -274,18 +354,34 @@ fn iterator(params: &Params, is_iterator: bool) -> Result<Option<IteratorState>,
     }
     let token = match params.text("search_iter_id").filter(|t| !t.is_empty()) {
         Some(text) => uuid::Uuid::parse_str(text)
-            .map_err(|_| params.invalid("search_iter_id", format_args!("{text:?} is not a token of this server")))?
+            .map_err(|_| {
+                params.invalid(
+                    "search_iter_id",
+                    format_args!("{text:?} is not a token of this server"),
+                )
+            })?
             .to_string(),
         None => uuid::Uuid::new_v4().to_string(),
     };
-    Ok(Some(IteratorState { token, last_bound: params.number::<f32>("search_iter_last_bound")? }))
+    Ok(Some(IteratorState {
+        token,
+        last_bound: params.number::<f32>("search_iter_last_bound")?,
+    }))
 }
 
 fn group_by(meta: &CollectionMeta, params: &Params) -> Result<Option<GroupBy>, Failure> {
-    let text = |key: &str| params.text(key).map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned);
+    let text = |key: &str| {
+        params
+            .text(key)
+            .map(str::trim)
+            .filter(|t| !t.is_empty())
+            .map(str::to_owned)
+    };
     let name = match (text("group_by_field"), text("group_by_fields")) {
         (Some(single), _) => single,
-        (None, Some(list)) if list.contains(',') => return Err(unsupported("group_by_fields: grouping by several fields")),
+        (None, Some(list)) if list.contains(',') => {
+            return Err(unsupported("group_by_fields: grouping by several fields"));
+        }
         (None, Some(single)) => single,
         (None, None) => return Ok(None),
     };
@@ -293,17 +389,32 @@ fn group_by(meta: &CollectionMeta, params: &Params) -> Result<Option<GroupBy>, F
     if size == 0 || size > MAX_GROUP_SIZE {
         return Err(params.invalid("group_size", format_args!("input group size:{size} exceeds configured max group size:{MAX_GROUP_SIZE}, or is 0")));
     }
-    let access = holdfast_expr::parse_json_path(&name, &meta.schema)
-        .map_err(|e| params.invalid("group_by_field", format_args!("groupBy field not found in schema: {}", e.message)))?;
+    let access = holdfast_expr::parse_json_path(&name, &meta.schema).map_err(|e| {
+        params.invalid(
+            "group_by_field",
+            format_args!("groupBy field not found in schema: {}", e.message),
+        )
+    })?;
     let groupable = match access.result_type() {
         None => true,
         Some(t) => t.is_integer() || matches!(t, DataType::Bool | DataType::VarChar),
     };
     if !groupable {
-        return Err(params.invalid("group_by_field", format_args!("field {name} of type {} can't be grouped by", access.data_type)));
+        return Err(params.invalid(
+            "group_by_field",
+            format_args!(
+                "field {name} of type {} can't be grouped by",
+                access.data_type
+            ),
+        ));
     }
-    if vector_field(meta, params.text("anns_field").unwrap_or(""))?.data_type == DataType::BinaryVector {
-        return Err(params.invalid("group_by_field", "not support search_group_by operation based on binary vector column"));
+    if vector_field(meta, params.text("anns_field").unwrap_or(""))?.data_type
+        == DataType::BinaryVector
+    {
+        return Err(params.invalid(
+            "group_by_field",
+            "not support search_group_by operation based on binary vector column",
+        ));
     }
     Ok(Some(GroupBy {
         access,
@@ -313,5 +424,8 @@ fn group_by(meta: &CollectionMeta, params: &Params) -> Result<Option<GroupBy>, F
 }
 
 pub(crate) fn unsupported(what: &str) -> Failure {
-    Failure::new(holdfast_types::Code::Unsupported, format!("{what} is not built in this version of Holdfast"))
+    Failure::new(
+        holdfast_types::Code::Unsupported,
+        format!("{what} is not supported by this version of Holdfast"),
+    )
 }

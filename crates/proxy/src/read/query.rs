@@ -5,13 +5,15 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int64Array};
 use holdfast_expr::Predicate;
 use holdfast_meta::CollectionMeta;
-use holdfast_proto::{field_data, kv::Params, milvus::{milvus, schema}, status};
+use holdfast_proto::{
+    field_data,
+    kv::Params,
+    milvus::{milvus, schema},
+    status,
+};
 use holdfast_runtime::MemoryKind;
 use holdfast_segment::QuerySpec;
-use holdfast_types::{
-    Coded, DataType, Failure, FieldId, FieldSchema,
-    limits::MAX_TOP_K,
-};
+use holdfast_types::{Coded, DataType, Failure, FieldId, FieldSchema, limits::MAX_TOP_K};
 
 use crate::{
     Proxy,
@@ -47,26 +49,36 @@ pub(crate) async fn query(
     let partitions = resolve::partitions(&meta, &request.partition_names)?;
     let params = Params::new("query_params", &request.query_params)?;
     check_collection(&meta, &params)?;
-    for (key, what) in [("order_by_fields", "ordering query results by fields"), ("group_by_fields", "grouping query results")] {
+    for (key, what) in [
+        ("order_by_fields", "ordering query results by fields"),
+        ("group_by_fields", "grouping query results"),
+    ] {
         if params.text(key).is_some_and(|t| !t.is_empty()) {
             return Err(unsupported(&format!("{key}: {what}")));
         }
     }
     let filter = filter::parse(&request.expr, request.expr_template_values, &meta.schema)?;
     let counts = request.output_fields.iter().any(|f| is_count(f));
+    let is_aggregate = |f: &&String| f.ends_with(')') && f.contains('(') && !is_count(f);
+    if let Some(aggregate) = request.output_fields.iter().find(is_aggregate) {
+        return Err(unsupported(&format!(
+            "output_fields: aggregate {aggregate}"
+        )));
+    }
     let plan = plan(&params, filter, &request.expr, counts)?;
     let output = if counts {
         if request.output_fields.len() > 1 {
-            return Err(Failure::invalid("output_fields: count(*) can't be combined with other fields"));
+            return Err(Failure::invalid(
+                "output_fields: count(*) can't be combined with other fields",
+            ));
         }
         if plan.limit.is_some() {
-            return Err(Failure::invalid("limit: count entities with pagination is not allowed"));
+            return Err(Failure::invalid(
+                "limit: count entities with pagination is not allowed",
+            ));
         }
         None
     } else {
-        if let Some(aggregate) = request.output_fields.iter().find(|f| f.ends_with(')') && f.contains('(')) {
-            return Err(unsupported(&format!("output_fields: aggregate {aggregate}")));
-        }
         Some(Output::resolve(&meta, &request.output_fields)?.with_primary(&meta.schema))
     };
     let partitions = view::loaded(&meta, partitions)?;
@@ -78,8 +90,12 @@ pub(crate) async fn query(
         request.guarantee_timestamp,
         plan.is_iterator,
     )?;
-    let mut results =
-        with_view!(proxy, &meta, partitions, guarantee, |view| answer(proxy, view, &plan, output.as_ref()))?;
+    let mut results = with_view!(proxy, &meta, partitions, guarantee, |view| answer(
+        proxy,
+        view,
+        &plan,
+        output.as_ref()
+    ))?;
     results.collection_name = request.collection_name;
     Ok(results)
 }
@@ -88,15 +104,27 @@ fn is_count(name: &str) -> bool {
     name.trim().eq_ignore_ascii_case(COUNT)
 }
 
-fn plan(params: &Params, filter: Option<Arc<Predicate>>, text: &str, counts: bool) -> Result<Plan, Failure> {
+fn plan(
+    params: &Params,
+    filter: Option<Arc<Predicate>>,
+    text: &str,
+    counts: bool,
+) -> Result<Plan, Failure> {
     let is_iterator = params.boolean("iterator")?.unwrap_or(false);
-    // -1 is what some clients send for "no limit".
-    let limit = params.number::<i64>("limit")?.filter(|&l| l != -1);
+    let limit = params.number::<i64>("limit")?;
     let offset = params.number::<i64>("offset")?.unwrap_or(0);
     let in_range = |name: &str, n: i64, least: u64| {
-        u64::try_from(n).ok().filter(|n| (least..=MAX_TOP_K).contains(n)).ok_or_else(|| {
-            params.invalid(name, format_args!("{name} [{n}] is invalid, it should be in range [{least}, {MAX_TOP_K}]"))
-        })
+        u64::try_from(n)
+            .ok()
+            .filter(|n| (least..=MAX_TOP_K).contains(n))
+            .ok_or_else(|| {
+                params.invalid(
+                    name,
+                    format_args!(
+                        "{name} [{n}] is invalid, it should be in range [{least}, {MAX_TOP_K}]"
+                    ),
+                )
+            })
     };
     let offset = in_range("offset", offset, 0)?;
     let limit = match limit {
@@ -107,10 +135,15 @@ fn plan(params: &Params, filter: Option<Arc<Predicate>>, text: &str, counts: boo
     if let Some(limit) = limit
         && limit + offset > MAX_TOP_K
     {
-        return Err(Failure::invalid(format!("(offset+limit) should be in range [1, {MAX_TOP_K}], but got {}", limit + offset)));
+        return Err(Failure::invalid(format!(
+            "(offset+limit) should be in range [1, {MAX_TOP_K}], but got {}",
+            limit + offset
+        )));
     }
     if text.trim().is_empty() && limit.is_none() && !counts {
-        return Err(Failure::invalid("empty expression should be used with limit"));
+        return Err(Failure::invalid(
+            "empty expression should be used with limit",
+        ));
     }
     let size = |n: u64| usize::try_from(n).expect("at most MAX_TOP_K");
     Ok(Plan {
@@ -123,7 +156,13 @@ fn plan(params: &Params, filter: Option<Arc<Predicate>>, text: &str, counts: boo
 }
 
 impl Plan {
-    fn spec(&self, proxy: &Proxy, view: &View, fields: Vec<FieldId>, limit: Option<usize>) -> QuerySpec {
+    fn spec(
+        &self,
+        proxy: &Proxy,
+        view: &View,
+        fields: Vec<FieldId>,
+        limit: Option<usize>,
+    ) -> QuerySpec {
         let primary = view.meta.schema.primary().id;
         QuerySpec {
             keys: self.filter.as_ref().and_then(|f| f.required_keys(primary)),
@@ -150,8 +189,16 @@ async fn answer(
 }
 
 async fn count(proxy: &Proxy, view: &View, plan: &Plan) -> Result<milvus::QueryResults, Failure> {
-    let rows = view.count(proxy, plan.spec(proxy, view, Vec::new(), None), plan.ignore_growing).await?;
-    let column: ArrayRef = Arc::new(Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]));
+    let rows = view
+        .count(
+            proxy,
+            plan.spec(proxy, view, Vec::new(), None),
+            plan.ignore_growing,
+        )
+        .await?;
+    let column: ArrayRef = Arc::new(Int64Array::from(vec![
+        i64::try_from(rows).unwrap_or(i64::MAX),
+    ]));
     let data = field_data::from_column(&column, &count_field())?;
     Ok(results(view, plan, vec![data], vec![COUNT.to_owned()]))
 }
@@ -178,10 +225,17 @@ fn count_field() -> FieldSchema {
     }
 }
 
-async fn rows(proxy: &Proxy, view: &View, plan: &Plan, output: &Output) -> Result<milvus::QueryResults, Failure> {
+async fn rows(
+    proxy: &Proxy,
+    view: &View,
+    plan: &Plan,
+    output: &Output,
+) -> Result<milvus::QueryResults, Failure> {
     let row_bytes = output.row_bytes(&view.meta.schema).max(1);
     // More rows than an answer can hold are not worth reading; one more tells that there are.
-    let most = usize::try_from(proxy.options.answer_bytes_max as u64 / row_bytes).unwrap_or(usize::MAX).max(1);
+    let most = usize::try_from(proxy.options.answer_bytes_max as u64 / row_bytes)
+        .unwrap_or(usize::MAX)
+        .max(1);
     let wanted = plan.limit.map_or(most + 1, |limit| limit + plan.offset);
     let _memory = match plan.limit {
         Some(_) => Some(reserve(proxy, row_bytes.saturating_mul(wanted as u64))?),
@@ -198,7 +252,9 @@ async fn rows(proxy: &Proxy, view: &View, plan: &Plan, output: &Output) -> Resul
     };
     let rows = found.len();
     let offset = plan.offset.min(rows);
-    let batch = found.batch.slice(offset, plan.limit.unwrap_or(rows).min(rows - offset));
+    let batch = found
+        .batch
+        .slice(offset, plan.limit.unwrap_or(rows).min(rows - offset));
     let output = output.clone();
     let schema = Arc::clone(&view.meta.schema);
     let names = output.names.clone();
@@ -214,7 +270,11 @@ fn reserve(proxy: &Proxy, bytes: u64) -> Result<holdfast_runtime::Reservation, F
     proxy
         .budget
         .try_reserve(MemoryKind::Query, bytes)
-        .map_err(|e| e.to_failure().within("query results: ask for fewer rows or fields at a time, or raise memory.budget"))
+        .map_err(|e| {
+            e.to_failure().within(
+                "query results: ask for fewer rows or fields at a time, or raise memory.budget",
+            )
+        })
 }
 
 fn too_large(meta: &CollectionMeta, proxy: &Proxy) -> Failure {
@@ -224,7 +284,12 @@ fn too_large(meta: &CollectionMeta, proxy: &Proxy) -> Failure {
     ))
 }
 
-fn results(view: &View, plan: &Plan, fields_data: Vec<schema::FieldData>, output_fields: Vec<String>) -> milvus::QueryResults {
+fn results(
+    view: &View,
+    plan: &Plan,
+    fields_data: Vec<schema::FieldData>,
+    output_fields: Vec<String>,
+) -> milvus::QueryResults {
     milvus::QueryResults {
         status: Some(status::ok()),
         fields_data,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use holdfast_expr::{Access, InList, Operand, Predicate};
 use holdfast_index::QueryVector;
 use holdfast_meta::CollectionMeta;
 use holdfast_proto::{
@@ -11,8 +12,10 @@ use holdfast_proto::{
     placeholder, status,
 };
 use holdfast_runtime::MemoryKind;
-use holdfast_segment::{GroupValue, Hit, QuerySpec, RowRef};
-use holdfast_types::{Code, Coded, DataType, Failure, FieldSchema, Pk, PkList, Timestamp, columns};
+use holdfast_segment::{GroupBy, GroupValue, Hit, QuerySpec, RowRef, SearchSpec};
+use holdfast_types::{
+    Code, Coded, DataType, Failure, FieldSchema, Pk, PkList, Timestamp, Value, columns,
+};
 
 use crate::{
     Proxy,
@@ -32,7 +35,7 @@ const HIT_BYTES: u64 = 160;
 /// A search request, parsed.
 pub(crate) struct Search {
     pub(crate) plan: SearchPlan,
-    pub(crate) filter: Option<Arc<holdfast_expr::Predicate>>,
+    pub(crate) filter: Option<Arc<Predicate>>,
     pub(crate) input: Input,
 }
 
@@ -63,13 +66,24 @@ pub(crate) async fn search(
     let partitions = resolve::partitions(&meta, &request.partition_names)?;
     let output = Output::resolve(&meta, &request.output_fields)?;
     let collection_name = request.collection_name.clone();
-    let (level, use_default, stamp) =
-        (request.consistency_level, request.use_default_consistency, request.guarantee_timestamp);
+    let (level, use_default, stamp) = (
+        request.consistency_level,
+        request.use_default_consistency,
+        request.guarantee_timestamp,
+    );
     let search = parse(&meta, request)?;
     let partitions = view::loaded(&meta, partitions)?;
-    let guarantee = view::guarantee(proxy, &meta, level, use_default, stamp, search.plan.is_iterator)?;
-    let (results, ts) =
-        with_view!(proxy, &meta, partitions, guarantee, |view| run(proxy, view, &search, &output))?;
+    let guarantee = view::guarantee(
+        proxy,
+        &meta,
+        level,
+        use_default,
+        stamp,
+        search.plan.is_iterator,
+    )?;
+    let (results, ts) = with_view!(proxy, &meta, partitions, guarantee, |view| run(
+        proxy, view, &search, &output
+    ))?;
     Ok(milvus::SearchResults {
         status: Some(status::ok()),
         results: Some(results),
@@ -79,9 +93,17 @@ pub(crate) async fn search(
 }
 
 /// Parses a search, or one part of a hybrid search.
-pub(crate) fn parse(meta: &CollectionMeta, request: milvus::SearchRequest) -> Result<Search, Failure> {
-    if request.function_score.is_some_and(|f| !f.functions.is_empty()) {
-        return Err(unsupported("function_score: reranking a search by functions"));
+pub(crate) fn parse(
+    meta: &CollectionMeta,
+    request: milvus::SearchRequest,
+) -> Result<Search, Failure> {
+    if request
+        .function_score
+        .is_some_and(|f| !f.functions.is_empty())
+    {
+        return Err(unsupported(
+            "function_score: reranking a search by functions",
+        ));
     }
     if request.highlighter.is_some() {
         return Err(unsupported("highlighter"));
@@ -96,11 +118,32 @@ pub(crate) fn parse(meta: &CollectionMeta, request: milvus::SearchRequest) -> Re
     let plan = SearchPlan::of(meta, &params)?;
     let filter = filter::parse(&request.dsl, request.expr_template_values, &meta.schema)?;
     let input = match request.search_input {
-        Some(SearchInput::PlaceholderGroup(bytes)) => Input::Vectors(placeholder::decode(&bytes, &plan.field)?.into()),
-        Some(SearchInput::Ids(keys)) => Input::Keys(distinct(ids::to_domain(keys, meta.schema.primary())?)?),
-        None => return Err(Failure::invalid("placeholder_group: there is nothing to search for")),
+        Some(SearchInput::PlaceholderGroup(bytes)) => {
+            Input::Vectors(placeholder::decode(&bytes, &plan.field)?.into())
+        }
+        Some(SearchInput::Ids(keys)) => {
+            Input::Keys(distinct(ids::to_domain(keys, meta.schema.primary())?)?)
+        }
+        None => {
+            return Err(Failure::invalid(
+                "placeholder_group: there is nothing to search for",
+            ));
+        }
     };
-    Ok(Search { plan, filter, input })
+    let search = Search {
+        plan,
+        filter,
+        input,
+    };
+    // Clients that count for themselves send 0.
+    if request.nq != 0 && usize::try_from(request.nq) != Ok(search.queries()) {
+        return Err(Failure::invalid(format!(
+            "nq: {} was said, but there are {} query vectors",
+            request.nq,
+            search.queries()
+        )));
+    }
+    Ok(search)
 }
 
 fn distinct(keys: PkList) -> Result<PkList, Failure> {
@@ -111,7 +154,9 @@ fn distinct(keys: PkList) -> Result<PkList, Failure> {
     let twice = keys.iter().find(|key| !seen.insert(key.clone()));
     match twice {
         None => Ok(keys),
-        Some(twice) => Err(Failure::invalid(format!("ids: duplicate primary key {twice}"))),
+        Some(twice) => Err(Failure::invalid(format!(
+            "ids: duplicate primary key {twice}"
+        ))),
     }
 }
 
@@ -123,7 +168,11 @@ async fn run(
     output: &Output,
 ) -> Result<(schema::SearchResultData, Timestamp), Failure> {
     let found = hits(proxy, view, search).await?;
-    let lists: Vec<Vec<Hit>> = found.hits.iter().map(|list| page(list, &search.plan)).collect();
+    let lists: Vec<Vec<Hit>> = found
+        .hits
+        .iter()
+        .map(|list| page(list, &search.plan))
+        .collect();
     let found = found.map_hits(lists);
     let results = answer(proxy, view, found, output, &search.plan).await?;
     Ok((results, view.ts))
@@ -140,7 +189,9 @@ pub(crate) async fn hits(proxy: &Proxy, view: &View, search: &Search) -> Result<
     };
     let plan = &search.plan;
     let per_query = (plan.limit + plan.offset) * plan.group_by.as_ref().map_or(1, |g| g.group_size);
-    let bytes = HIT_BYTES.saturating_mul(per_query as u64).saturating_mul(queries.len() as u64);
+    let bytes = HIT_BYTES
+        .saturating_mul(per_query as u64)
+        .saturating_mul(queries.len() as u64);
     let _memory = proxy.budget.try_reserve(MemoryKind::Query, bytes).map_err(|e| {
         e.to_failure().within("search results: ask for fewer hits or fewer vectors at a time, or raise memory.budget")
     })?;
@@ -149,8 +200,8 @@ pub(crate) async fn hits(proxy: &Proxy, view: &View, search: &Search) -> Result<
         return Ok(Found::none(lists));
     }
     let ttl = resolve::expired_before(proxy, &view.meta);
-    let spec = Arc::new(plan.spec(queries, search.filter.clone(), view.ts, ttl));
-    let mut found = view.search(proxy, spec, plan.ignore_growing).await?;
+    let spec = plan.spec(queries, search.filter.clone(), view.ts, ttl);
+    let mut found = nearest(proxy, view, spec, plan.ignore_growing).await?;
     if let Some((places, n)) = places {
         let mut lists = vec![Vec::new(); n];
         for (list, place) in std::mem::take(&mut found.hits).into_iter().zip(places) {
@@ -159,6 +210,79 @@ pub(crate) async fn hits(proxy: &Proxy, view: &View, search: &Search) -> Result<
         found.hits = lists;
     }
     Ok(found)
+}
+
+/// Searches a view. Groups of several hits take two searches a query: the groups that are best overall
+/// need not be among the best of each part of the rows, so the second looks for their members everywhere.
+async fn nearest(
+    proxy: &Proxy,
+    view: &View,
+    spec: SearchSpec,
+    ignore_growing: bool,
+) -> Result<Found, Failure> {
+    let Some(group_by) = spec.group_by.clone().filter(|g| g.group_size > 1) else {
+        return view.search(proxy, Arc::new(spec), ignore_growing).await;
+    };
+    let mut best = spec.clone();
+    best.group_by = Some(GroupBy {
+        group_size: 1,
+        ..group_by.clone()
+    });
+    let best = view.search(proxy, Arc::new(best), ignore_growing).await?;
+    let mut all = Found::none(0);
+    let mut lists = Vec::with_capacity(best.hits.len());
+    for (query, hits) in spec.queries.iter().zip(&best.hits) {
+        let mut members = spec.clone();
+        members.queries = Arc::new([query.clone()]);
+        let groups = hits.iter().filter_map(|h| h.group.as_ref());
+        members.filter = Some(Arc::new(in_groups(
+            &group_by.access,
+            groups,
+            spec.filter.as_deref(),
+        )));
+        let mut found = view
+            .search(proxy, Arc::new(members), ignore_growing)
+            .await?;
+        lists.append(&mut found.hits);
+        all.learn(&found);
+    }
+    Ok(all.map_hits(lists))
+}
+
+/// The filter that also keeps only members of these groups. Groups that a filter can't name exactly (JSON
+/// lists and objects) are not narrowed down.
+fn in_groups<'a>(
+    access: &Access,
+    groups: impl Iterator<Item = &'a GroupValue>,
+    filter: Option<&Predicate>,
+) -> Predicate {
+    let mut any = Vec::new();
+    let mut values = Vec::new();
+    for group in groups {
+        match group {
+            GroupValue::Null => any.push(Predicate::IsNull {
+                access: access.clone(),
+            }),
+            GroupValue::Bool(b) => values.push(Value::Bool(*b)),
+            GroupValue::Int(i) => values.push(Value::Int(*i)),
+            GroupValue::Str(s) => values.push(Value::Str(s.to_string())),
+            GroupValue::Json(_) => return filter.cloned().unwrap_or(Predicate::Const(true)),
+        }
+    }
+    any.push(Predicate::In {
+        operand: Operand::Column(access.clone()),
+        values: InList::new(values),
+    });
+    let member = if any.len() == 1 {
+        any.remove(0)
+    } else {
+        Predicate::Or(any)
+    };
+    match filter {
+        None => member,
+        Some(Predicate::And(all)) => Predicate::And(all.iter().cloned().chain([member]).collect()),
+        Some(other) => Predicate::And(vec![other.clone(), member]),
+    }
 }
 
 /// The vectors of rows by key, and for each the position of its key. Rows without a vector have none.
@@ -183,14 +307,20 @@ async fn vectors_of(
         .and_then(|c| PkList::from_array(c))
         .ok_or_else(|| Failure::internal("rows without their primary key"))?;
     let at: std::collections::HashMap<Pk, usize> = found.iter().zip(0..).collect();
-    let column = columns::column(&rows, field.id).ok_or_else(|| Failure::internal("rows without the vector asked for"))?;
+    let column = columns::column(&rows, field.id)
+        .ok_or_else(|| Failure::internal("rows without the vector asked for"))?;
     let mut queries = Vec::with_capacity(keys.len());
     let mut places = Vec::with_capacity(keys.len());
     for (place, key) in keys.iter().enumerate() {
-        let row = *at
-            .get(&key)
-            .ok_or_else(|| Failure::invalid(format!("ids: primary key {key} not found in collection {}", view.meta.name)))?;
-        if let Some(vector) = holdfast_segment::query_vector(column, row, field).map_err(|e| e.to_failure())? {
+        let row = *at.get(&key).ok_or_else(|| {
+            Failure::invalid(format!(
+                "ids: primary key {key} not found in collection {}",
+                view.meta.name
+            ))
+        })?;
+        if let Some(vector) =
+            holdfast_segment::query_vector(column, row, field).map_err(|e| e.to_failure())?
+        {
             queries.push(vector);
             places.push(place);
         }
@@ -201,10 +331,20 @@ async fn vectors_of(
 /// The hits after the offset; with grouping, the offset counts groups.
 fn page(list: &[Hit], plan: &SearchPlan) -> Vec<Hit> {
     if plan.group_by.is_none() {
-        return list.iter().skip(plan.offset).take(plan.limit).cloned().collect();
+        return list
+            .iter()
+            .skip(plan.offset)
+            .take(plan.limit)
+            .cloned()
+            .collect();
     }
     let groups = list.chunk_by(|a, b| a.group == b.group);
-    groups.skip(plan.offset).take(plan.limit).flatten().cloned().collect()
+    groups
+        .skip(plan.offset)
+        .take(plan.limit)
+        .flatten()
+        .cloned()
+        .collect()
 }
 
 /// The answer: keys, scores and fields of the hits.
@@ -215,7 +355,12 @@ pub(crate) async fn answer(
     output: &Output,
     plan: &SearchPlan,
 ) -> Result<schema::SearchResultData, Failure> {
-    let scores = found.hits.iter().flatten().map(|h| plan.score(h.distance)).collect();
+    let scores = found
+        .hits
+        .iter()
+        .flatten()
+        .map(|h| plan.score(h.distance))
+        .collect();
     let mut results = collect(proxy, view, &found, output, scores).await?;
     if let Some(group_by) = &plan.group_by {
         let values = group_values(found.hits.iter().flatten(), group_by, &view.meta)?;
@@ -227,11 +372,19 @@ pub(crate) async fn answer(
     }
     if let Some(iterator) = &plan.iterator {
         let last = found.hits.last().and_then(|list| list.last());
-        let exhausted = if plan.metric.larger_is_closer() { f32::MIN } else { f32::MAX };
+        let exhausted = if plan.metric.larger_is_closer() {
+            f32::MIN
+        } else {
+            f32::MAX
+        };
         // The bound is exact, also where scores are rounded for the eye.
-        let last_bound = last.map_or(iterator.last_bound.unwrap_or(exhausted), |h| plan.metric.score(h.distance));
-        results.search_iterator_v2_results =
-            Some(schema::SearchIteratorV2Results { token: iterator.token.clone(), last_bound });
+        let last_bound = last.map_or(iterator.last_bound.unwrap_or(exhausted), |h| {
+            plan.metric.score(h.distance)
+        });
+        results.search_iterator_v2_results = Some(schema::SearchIteratorV2Results {
+            token: iterator.token.clone(),
+            last_bound,
+        });
     }
     Ok(results)
 }
@@ -251,11 +404,15 @@ pub(crate) async fn collect(
     let fields_data = if output.fields.is_empty() {
         Vec::new()
     } else {
-        let bytes = output.row_bytes(&view.meta.schema).saturating_mul(rows.len() as u64);
+        let bytes = output
+            .row_bytes(&view.meta.schema)
+            .saturating_mul(rows.len() as u64);
         let _memory = proxy.budget.try_reserve(MemoryKind::Query, bytes).map_err(|e| {
             e.to_failure().within("output_fields: ask for fewer rows or fewer fields at a time, or raise memory.budget")
         })?;
-        let batch = view.fetch(proxy, found.fresh(), &rows, &output.fields).await?;
+        let batch = view
+            .fetch(proxy, found.fresh(), &rows, &output.fields)
+            .await?;
         output.to_wire(&view.meta.schema, &batch)?
     };
     Ok(schema::SearchResultData {
@@ -263,7 +420,11 @@ pub(crate) async fn collect(
         top_k: found.hits.last().map_or(0, |list| count(list.len())),
         fields_data,
         scores,
-        ids: Some(if keys.is_empty() { ids::none(primary) } else { ids::to_wire(keys) }),
+        ids: Some(if keys.is_empty() {
+            ids::none(primary)
+        } else {
+            ids::to_wire(keys)
+        }),
         topks: found.hits.iter().map(|list| count(list.len())).collect(),
         output_fields: output.names.clone(),
         primary_field_name: primary.name.clone(),
@@ -281,10 +442,22 @@ fn group_values<'a>(
     let field = meta
         .schema
         .field_by_id(group_by.access.field)
-        .ok_or_else(|| Failure::new(Code::InvalidArgument, "the field that was grouped by was dropped meanwhile"))?;
-    let groups: Vec<Option<&GroupValue>> =
-        hits.map(|h| h.group.as_ref().filter(|g| **g != GroupValue::Null)).collect();
-    let int = |g: &Option<&GroupValue>| if let Some(GroupValue::Int(i)) = g { *i } else { 0 };
+        .ok_or_else(|| {
+            Failure::new(
+                Code::InvalidArgument,
+                "the field that was grouped by was dropped meanwhile",
+            )
+        })?;
+    let groups: Vec<Option<&GroupValue>> = hits
+        .map(|h| h.group.as_ref().filter(|g| **g != GroupValue::Null))
+        .collect();
+    let int = |g: &Option<&GroupValue>| {
+        if let Some(GroupValue::Int(i)) = g {
+            *i
+        } else {
+            0
+        }
+    };
     let text = |g: &Option<&GroupValue>| match g {
         Some(GroupValue::Str(s) | GroupValue::Json(s)) => s.to_string(),
         Some(GroupValue::Int(i)) => i.to_string(),
@@ -293,25 +466,46 @@ fn group_values<'a>(
     };
     let (data_type, data) = match group_by.access.result_type() {
         Some(DataType::Bool) => {
-            let data = groups.iter().map(|g| matches!(g, Some(GroupValue::Bool(true)))).collect();
+            let data = groups
+                .iter()
+                .map(|g| matches!(g, Some(GroupValue::Bool(true))))
+                .collect();
             (DataType::Bool, Data::BoolData(schema::BoolArray { data }))
         }
-        Some(DataType::Int64) => {
-            (DataType::Int64, Data::LongData(schema::LongArray { data: groups.iter().map(int).collect() }))
-        }
+        Some(DataType::Int64) => (
+            DataType::Int64,
+            Data::LongData(schema::LongArray {
+                data: groups.iter().map(int).collect(),
+            }),
+        ),
         Some(t) if t.is_integer() => {
-            let data = groups.iter().map(|g| i32::try_from(int(g)).unwrap_or_default()).collect();
+            let data = groups
+                .iter()
+                .map(|g| i32::try_from(int(g)).unwrap_or_default())
+                .collect();
             (t, Data::IntData(schema::IntArray { data }))
         }
-        _ => (DataType::VarChar, Data::StringData(schema::StringArray { data: groups.iter().map(text).collect() })),
+        _ => (
+            DataType::VarChar,
+            Data::StringData(schema::StringArray {
+                data: groups.iter().map(text).collect(),
+            }),
+        ),
     };
     let nullable = field.nullable || groups.iter().any(Option::is_none);
     Ok(schema::FieldData {
         r#type: data_type.wire_number(),
         field_name: field.name.clone(),
         field_id: field.id.0,
-        valid_data: if nullable { groups.iter().map(Option::is_some).collect() } else { Vec::new() },
-        field: Some(Field::Scalars(schema::ScalarField { data: Some(data), valid_data: Vec::new() })),
+        valid_data: if nullable {
+            groups.iter().map(Option::is_some).collect()
+        } else {
+            Vec::new()
+        },
+        field: Some(Field::Scalars(schema::ScalarField {
+            data: Some(data),
+            valid_data: Vec::new(),
+        })),
         ..Default::default()
     })
 }

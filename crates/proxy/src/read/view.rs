@@ -9,7 +9,9 @@ use std::{
 use arrow_array::{RecordBatch, UInt32Array};
 use arrow_select::{concat::concat_batches, take::take_record_batch};
 use holdfast_meta::CollectionMeta;
-use holdfast_node_api::read::{Guarantee, HitLists, NodeFetch, NodeQuery, NodeSearch, ReadView, ShardView};
+use holdfast_node_api::read::{
+    Guarantee, HitLists, NodeFetch, NodeQuery, NodeSearch, ReadView, ShardView,
+};
 use holdfast_segment::{Hit, QuerySpec, RowRef, Rows, SearchSpec, merge_hits, merge_rows};
 use holdfast_types::{Code, Coded, Failure, FieldId, PartitionId, SegmentId, Timestamp};
 
@@ -48,11 +50,15 @@ pub(crate) fn guarantee(
         level::STRONG => Ok(Guarantee::Strong),
         level::BOUNDED => {
             let ms = proxy.clock.unix_ms().saturating_sub(BOUNDED_LAG_MS);
-            Ok(Guarantee::AtLeast(Timestamp::from_unix_ms(ms).max(Timestamp(stamp))))
+            Ok(Guarantee::AtLeast(
+                Timestamp::from_unix_ms(ms).max(Timestamp(stamp)),
+            ))
         }
         level::EVENTUALLY => Ok(Guarantee::AtLeast(Timestamp(1))),
         1 | 4 => Ok(Guarantee::AtLeast(Timestamp(stamp))),
-        other => Err(Failure::invalid(format!("consistency_level: {other} is not in 0..=4"))),
+        other => Err(Failure::invalid(format!(
+            "consistency_level: {other} is not in 0..=4"
+        ))),
     }
 }
 
@@ -77,7 +83,12 @@ pub(crate) fn loaded(
     meta: &CollectionMeta,
     partitions: Option<Arc<[PartitionId]>>,
 ) -> Result<Option<Arc<[PartitionId]>>, Failure> {
-    let not_loaded = || Failure::new(Code::CollectionNotLoaded, format!("collection not loaded[collection={}]", meta.name));
+    let not_loaded = || {
+        Failure::new(
+            Code::CollectionNotLoaded,
+            format!("collection not loaded[collection={}]", meta.name),
+        )
+    };
     let load = meta.load.as_ref().ok_or_else(not_loaded)?;
     if load.partitions.is_empty() {
         return Ok(partitions);
@@ -87,8 +98,13 @@ pub(crate) fn loaded(
         Some(wanted) => match wanted.iter().find(|p| !load.partitions.contains(p)) {
             None => Ok(Some(wanted)),
             Some(missing) => {
-                let name = meta.partition_by_id(*missing).map_or("?", |p| p.name.as_str());
-                Err(Failure::new(Code::PartitionNotLoaded, format!("partition not loaded[partition={name}]")))
+                let name = meta
+                    .partition_by_id(*missing)
+                    .map_or("?", |p| p.name.as_str());
+                Err(Failure::new(
+                    Code::PartitionNotLoaded,
+                    format!("partition not loaded[partition={name}]"),
+                ))
             }
         },
     }
@@ -110,22 +126,41 @@ pub(crate) async fn take(
             .await
             .map_err(|f| f.within(format_args!("collection {}", meta.name)))?;
         let complete = point.shards.len() == served.len()
-            && point.shards.iter().zip(&served).all(|(shard, version)| *version >= shard.oldest);
+            && point
+                .shards
+                .iter()
+                .zip(&served)
+                .all(|(shard, version)| *version >= shard.oldest);
         if complete {
             let shards = point
                 .shards
                 .iter()
                 .zip(served)
-                .map(|(p, version)| ShardView { shard: p.shard, version, lsn: p.lsn })
+                .map(|(p, version)| ShardView {
+                    shard: p.shard,
+                    version,
+                    lsn: p.lsn,
+                })
                 .collect();
-            let read = ReadView { collection: meta.id, shards, partitions };
-            return Ok(View { meta: Arc::clone(meta), ts: point.ts, read });
+            let read = ReadView {
+                collection: meta.id,
+                shards,
+                partitions,
+            };
+            return Ok(View {
+                meta: Arc::clone(meta),
+                ts: point.ts,
+                read,
+            });
         }
         // A flush came between, and the query-node does not serve its segments yet.
         if proxy.clock.monotonic() >= deadline {
             return Err(Failure::new(
                 Code::Unavailable,
-                format!("collection {}: newly flushed segments are not served yet; try again", meta.name),
+                format!(
+                    "collection {}: newly flushed segments are not served yet; try again",
+                    meta.name
+                ),
             ));
         }
         tokio::time::sleep(AGAIN).await;
@@ -153,7 +188,10 @@ impl Again {
         }
         Err(Failure::new(
             Code::Unavailable,
-            format!("the segments changed {} times while they were read ({}); try again", self.0, failure.message),
+            format!(
+                "the segments changed {} times while they were read ({}); try again",
+                self.0, failure.message
+            ),
         ))
     }
 }
@@ -165,7 +203,8 @@ macro_rules! with_view {
     ($proxy:expr, $meta:expr, $partitions:expr, $guarantee:expr, |$view:ident| $read:expr) => {{
         let mut again = $crate::read::view::Again::new();
         loop {
-            let view = $crate::read::view::take($proxy, $meta, $partitions.clone(), $guarantee).await?;
+            let view =
+                $crate::read::view::take($proxy, $meta, $partitions.clone(), $guarantee).await?;
             let $view = &view;
             match $read.await {
                 Err(failure) => again.after(failure)?,
@@ -179,29 +218,63 @@ pub(crate) use with_view;
 impl View {
     /// Searches fresh and flushed rows alike.
     /// Only flushed ones with `ignore_growing`.
-    pub(crate) async fn search(&self, proxy: &Proxy, spec: Arc<SearchSpec>, ignore_growing: bool) -> Result<Found, Failure> {
-        let request = NodeSearch { view: self.read.clone(), spec: Arc::clone(&spec) };
+    pub(crate) async fn search(
+        &self,
+        proxy: &Proxy,
+        spec: Arc<SearchSpec>,
+        ignore_growing: bool,
+    ) -> Result<Found, Failure> {
+        let request = NodeSearch {
+            view: self.read.clone(),
+            spec: Arc::clone(&spec),
+        };
         if ignore_growing {
-            return Ok(Found { hits: proxy.queries.search(request).await?, fresh: HashSet::new() });
+            return Ok(Found {
+                hits: proxy.queries.search(request).await?,
+                fresh: HashSet::new(),
+            });
         }
-        let (fresh, flushed) = tokio::try_join!(proxy.streams.search(request.clone()), proxy.queries.search(request))?;
+        let (fresh, flushed) = tokio::try_join!(
+            proxy.streams.search(request.clone()),
+            proxy.queries.search(request)
+        )?;
         let segments: HashSet<SegmentId> = fresh.iter().flatten().map(|h| h.row.segment).collect();
         let hits = fresh
             .into_iter()
             .zip(flushed)
-            .map(|(a, b)| if a.is_empty() { b } else { merge_hits(vec![a, b], spec.top_k, spec.group_by.as_ref()) })
+            .map(|(a, b)| {
+                if a.is_empty() {
+                    b
+                } else {
+                    merge_hits(vec![a, b], spec.top_k, spec.group_by.as_ref())
+                }
+            })
             .collect();
-        Ok(Found { hits, fresh: segments })
+        Ok(Found {
+            hits,
+            fresh: segments,
+        })
     }
 
     /// Matching rows in key order, one row a key.
-    pub(crate) async fn query(&self, proxy: &Proxy, spec: QuerySpec, ignore_growing: bool) -> Result<Rows, Failure> {
+    pub(crate) async fn query(
+        &self,
+        proxy: &Proxy,
+        spec: QuerySpec,
+        ignore_growing: bool,
+    ) -> Result<Rows, Failure> {
         let spec = Arc::new(spec);
-        let request = NodeQuery { view: self.read.clone(), spec: Arc::clone(&spec) };
+        let request = NodeQuery {
+            view: self.read.clone(),
+            spec: Arc::clone(&spec),
+        };
         if ignore_growing {
             return proxy.queries.query(request).await;
         }
-        let (fresh, flushed) = tokio::try_join!(proxy.streams.query(request.clone()), proxy.queries.query(request))?;
+        let (fresh, flushed) = tokio::try_join!(
+            proxy.streams.query(request.clone()),
+            proxy.queries.query(request)
+        )?;
         proxy
             .pool
             .run(move || merge_rows(vec![flushed, fresh], spec.limit))
@@ -211,12 +284,23 @@ impl View {
     }
 
     /// Number of matching rows.
-    pub(crate) async fn count(&self, proxy: &Proxy, spec: QuerySpec, ignore_growing: bool) -> Result<u64, Failure> {
-        let request = NodeQuery { view: self.read.clone(), spec: Arc::new(spec) };
+    pub(crate) async fn count(
+        &self,
+        proxy: &Proxy,
+        spec: QuerySpec,
+        ignore_growing: bool,
+    ) -> Result<u64, Failure> {
+        let request = NodeQuery {
+            view: self.read.clone(),
+            spec: Arc::new(spec),
+        };
         if ignore_growing {
             return proxy.queries.count(request).await;
         }
-        let (fresh, flushed) = tokio::try_join!(proxy.streams.count(request.clone()), proxy.queries.count(request))?;
+        let (fresh, flushed) = tokio::try_join!(
+            proxy.streams.count(request.clone()),
+            proxy.queries.count(request)
+        )?;
         Ok(fresh + flushed)
     }
 
@@ -228,8 +312,12 @@ impl View {
         rows: &[RowRef],
         fields: &[FieldId],
     ) -> Result<RecordBatch, Failure> {
-        let (fresh, flushed): (Vec<(usize, RowRef)>, Vec<(usize, RowRef)>) =
-            rows.iter().copied().enumerate().partition(|(_, r)| found.contains(&r.segment));
+        type Placed = Vec<(usize, RowRef)>;
+        let (fresh, flushed): (Placed, Placed) = rows
+            .iter()
+            .copied()
+            .enumerate()
+            .partition(|(_, r)| found.contains(&r.segment));
         let request = |part: &[(usize, RowRef)]| NodeFetch {
             view: self.read.clone(),
             rows: part.iter().map(|(_, r)| *r).collect(),
@@ -241,10 +329,20 @@ impl View {
         if flushed.is_empty() {
             return proxy.streams.fetch(request(&fresh)).await;
         }
-        let (a, b) = tokio::try_join!(proxy.streams.fetch(request(&fresh)), proxy.queries.fetch(request(&flushed)))?;
-        let order: HashMap<usize, u32> = fresh.iter().chain(&flushed).map(|(at, _)| *at).zip(0u32..).collect();
+        let (a, b) = tokio::try_join!(
+            proxy.streams.fetch(request(&fresh)),
+            proxy.queries.fetch(request(&flushed))
+        )?;
+        let order: HashMap<usize, u32> = fresh
+            .iter()
+            .chain(&flushed)
+            .map(|(at, _)| *at)
+            .zip(0u32..)
+            .collect();
         let indices: UInt32Array = (0..rows.len()).map(|at| order[&at]).collect();
-        let defect = |e: arrow_schema::ArrowError| Failure::internal(format!("fetched columns don't fit together: {e}"));
+        let defect = |e: arrow_schema::ArrowError| {
+            Failure::internal(format!("fetched columns don't fit together: {e}"))
+        };
         let both = concat_batches(a.schema_ref(), [&a, &b]).map_err(defect)?;
         take_record_batch(&both, &indices).map_err(defect)
     }
@@ -253,7 +351,10 @@ impl View {
 impl Found {
     /// No hit for any of so many queries.
     pub(crate) fn none(queries: usize) -> Self {
-        Self { hits: vec![Vec::new(); queries], fresh: HashSet::new() }
+        Self {
+            hits: vec![Vec::new(); queries],
+            fresh: HashSet::new(),
+        }
     }
 
     /// Segments whose rows the stream-node has.
@@ -263,7 +364,10 @@ impl Found {
 
     /// The hits with the same knowledge of where rows are.
     pub(crate) fn map_hits(self, hits: Vec<Vec<Hit>>) -> Self {
-        Self { hits, fresh: self.fresh }
+        Self {
+            hits,
+            fresh: self.fresh,
+        }
     }
 
     /// Adds what is known of where the rows of another search of the same view are.

@@ -48,3 +48,12 @@ pub(crate) fn damaged(file: &str, offset: usize, problem: impl Into<String>) -> 
         problem: problem.into(),
     }
 }
+
+/// Bytes from hex digits, for tests that compare with bytes written down.
+#[cfg(test)]
+pub(crate) fn from_hex(digits: &str) -> Vec<u8> {
+    let pairs = digits.as_bytes().as_chunks::<2>().0.iter();
+    pairs
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}

@@ -58,24 +58,24 @@ impl Frame {
     }
 
     /// Verifies every byte. The payload shares the memory of `bytes`.
-    pub(crate) fn read(
-        file: &str,
-        magic: [u8; 8],
-        bytes: &Bytes,
-    ) -> Result<Self, DamagedSegment> {
+    pub(crate) fn read(file: &str, magic: [u8; 8], bytes: &Bytes) -> Result<Self, DamagedSegment> {
         let bad = |offset: usize, problem: String| Err(damaged(file, offset, problem));
         let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
-            return bad(0, format!("{} bytes have no room for the header", bytes.len()));
+            return bad(
+                0,
+                format!("{} bytes have no room for the header", bytes.len()),
+            );
         };
         if header[..8] != magic {
-            return bad(0, format!("the magic is not {:?}", magic.escape_ascii().to_string()));
+            return bad(
+                0,
+                format!("the magic is not {:?}", magic.escape_ascii().to_string()),
+            );
         }
-        let word = |at: usize| {
-            u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"))
-        };
-        let long = |at: usize| {
-            u64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes"))
-        };
+        let word =
+            |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
+        let long =
+            |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes"));
         let (found, expected) = (crc32c::crc32c(&header[..60]), word(60));
         if found != expected {
             return bad(

@@ -162,9 +162,7 @@ impl<'de> DeserializeSeed<'de> for Take<'_> {
                 self.values[slot] = Some(value);
                 Ok(())
             }
-            None if self.node.children.is_empty() => {
-                IgnoredAny::deserialize_any_value(reader)
-            }
+            None if self.node.children.is_empty() => IgnoredAny::deserialize_any_value(reader),
             None => reader.deserialize_any(self),
         }
     }
@@ -289,7 +287,14 @@ mod tests {
     #[test]
     fn several_paths_are_taken_in_one_pass() {
         let mut paths = Paths::default();
-        for p in [&["a"][..], &["a", "b"], &["l", "1", "x"], &["missing"], &["s", "t"], &[]] {
+        for p in [
+            &["a"][..],
+            &["a", "b"],
+            &["l", "1", "x"],
+            &["missing"],
+            &["s", "t"],
+            &[],
+        ] {
             paths.add(&path(p));
         }
         let text = r#"{"z":[1,{"a":2}],"a":{"b":3},"l":[0,{"x":"y"}],"s":"text"}"#;
@@ -309,7 +314,10 @@ mod tests {
 
     #[test]
     fn the_last_of_repeated_keys_counts() {
-        assert_eq!(at_path(r#"{"a":{"b":1},"a":{"c":2}}"#, &path(&["a", "b"])), None);
+        assert_eq!(
+            at_path(r#"{"a":{"b":1},"a":{"c":2}}"#, &path(&["a", "b"])),
+            None
+        );
         assert_eq!(at_path(r#"{"a":1,"a":2}"#, &path(&["a"])), Some(json!(2)));
         assert_eq!(at_path(r#"{"\u0061":1}"#, &path(&["a"])), Some(json!(1)));
     }

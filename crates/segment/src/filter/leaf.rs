@@ -3,10 +3,7 @@
 use std::cmp::Ordering;
 
 use arrow_array::{Array, ListArray, PrimitiveArray, StringArray, types::ArrowPrimitiveType};
-use holdfast_expr::{
-    Access, CompareOp, ContainsMode, InList, LikePattern, Operand, Predicate,
-    predicate::compare_int_float,
-};
+use holdfast_expr::{Access, CompareOp, ContainsMode, InList, LikePattern, Operand, Predicate};
 use holdfast_types::{DataType, Value};
 use serde_json::Value as Json;
 
@@ -37,7 +34,7 @@ impl Evaluation {
                 let reader = self.access(access)?;
                 Ok(self.each(open, |row| match reader.get(row)? {
                     Scalar::Bool(b) => Some(b),
-                    _ => None,
+                    _ => Some(false),
                 }))
             }
             Predicate::Const(_) | Predicate::And(_) | Predicate::Or(_) | Predicate::Not(_) => Err(
@@ -76,14 +73,10 @@ impl Evaluation {
             {
                 return Ok(truth);
             }
-            return Ok(self.each(open, |row| {
-                Some(op.holds(reader.get(row)?.compare(literal)?))
-            }));
+            return Ok(self.each(open, |row| Some(holds(op, reader.get(row)?, literal))));
         }
         let (left, right) = (self.reader(left)?, self.reader(right)?);
-        Ok(self.each(open, |row| {
-            Some(op.holds(left.get(row)?.compare(right.get(row)?)?))
-        }))
+        Ok(self.each(open, |row| Some(holds(op, left.get(row)?, right.get(row)?))))
     }
 
     /// A whole array, or a JSON array, against a list: `==` and `!=` only.
@@ -101,10 +94,11 @@ impl Evaluation {
         if access.data_type == DataType::Json {
             let (column, slot) = self.json(access)?;
             return Ok(self.each(open, |row| {
-                let found = column.value(row, slot)?;
-                let list = found.as_array()?;
-                let equal = list.len() == items.len()
-                    && list.iter().zip(items).all(|(a, b)| json_equals(a, b));
+                let found = column.value(row, slot).filter(|found| !found.is_null())?;
+                let equal = found.as_array().is_some_and(|list| {
+                    list.len() == items.len()
+                        && list.iter().zip(items).all(|(a, b)| json_equals(a, b))
+                });
                 Some(equal == wanted_equal)
             }));
         }
@@ -140,17 +134,14 @@ impl Evaluation {
                 _ => None,
             }));
         }
-        let holds_numbers = !(values.ints().is_empty() && values.floats().is_empty());
-        let holds_bools = values.contains_bool(true) || values.contains_bool(false);
-        let holds_text = !values.strs().is_empty();
-        // A value of a kind that the list has none of compares with nothing in it: unknown. For a
-        // typed operand the list may only be empty, and then nothing is in it.
-        let known = |kind: bool| kind || operand.result_type().is_some() || values.is_empty();
-        Ok(self.each(open, |row| match reader.get(row)? {
-            Scalar::Int(i) => known(holds_numbers).then(|| values.contains_int(i)),
-            Scalar::Float(x) => known(holds_numbers).then(|| values.contains_float(x)),
-            Scalar::Str(s) => known(holds_text).then(|| values.contains_str(s)),
-            Scalar::Bool(b) => known(holds_bools).then(|| values.contains_bool(b)),
+        Ok(self.each(open, |row| {
+            Some(match reader.get(row)? {
+                Scalar::Int(i) => values.contains_int(i),
+                Scalar::Float(x) => values.contains_float(x),
+                Scalar::Str(s) => values.contains_str(s),
+                Scalar::Bool(b) => values.contains_bool(b),
+                Scalar::Other => false,
+            })
         }))
     }
 
@@ -163,7 +154,7 @@ impl Evaluation {
         let reader = self.reader(operand)?;
         Ok(self.each(open, |row| match reader.get(row)? {
             Scalar::Str(text) => Some(pattern.matches(text)),
-            Scalar::Bool(_) | Scalar::Int(_) | Scalar::Float(_) => None,
+            _ => Some(false),
         }))
     }
 
@@ -193,9 +184,13 @@ impl Evaluation {
         if access.data_type == DataType::Json {
             let (column, slot) = self.json(access)?;
             return Ok(self.each(open, |row| {
-                let list = column.value(row, slot)?.as_array()?;
-                let found =
-                    values.iter().map(|value| list.iter().any(|item| json_equals(item, value)));
+                let found = column.value(row, slot).filter(|found| !found.is_null())?;
+                let Some(list) = found.as_array() else {
+                    return Some(false);
+                };
+                let found = values
+                    .iter()
+                    .map(|value| list.iter().any(|item| json_equals(item, value)));
                 Some(enough(mode, found))
             }));
         }
@@ -209,6 +204,14 @@ impl Evaluation {
             });
             Some(enough(mode, found))
         }))
+    }
+}
+
+/// Values of different kinds are different, and NaN from everything; neither has an order.
+fn holds(op: CompareOp, left: Scalar<'_>, right: Scalar<'_>) -> bool {
+    match left.compare(right) {
+        Some(order) => op.holds(order),
+        None => op == CompareOp::Ne,
     }
 }
 
@@ -258,15 +261,13 @@ fn compare_column(column: Scalars<'_>, op: CompareOp, literal: Scalar<'_>) -> Op
         (Scalars::Int16(a), Scalar::Int(x)) => Some(integers(a, op, x)),
         (Scalars::Int32(a), Scalar::Int(x)) => Some(integers(a, op, x)),
         (Scalars::Int64(a), Scalar::Int(x)) => Some(integers(a, op, x)),
-        (Scalars::Float(a), Scalar::Float(x)) => floats(a, op, x),
-        (Scalars::Double(a), Scalar::Float(x)) => floats(a, op, x),
+        (Scalars::Float(a), Scalar::Float(x)) => Some(floats(a, op, x)),
+        (Scalars::Double(a), Scalar::Float(x)) => Some(floats(a, op, x)),
         (Scalars::Int64(a), Scalar::Float(x)) => {
             let values = a.values();
-            (!x.is_nan()).then(|| {
-                Truth::of_column(a, |row| {
-                    compare_int_float(values[row], x).is_some_and(|order| op.holds(order))
-                })
-            })
+            Some(Truth::of_column(a, |row| {
+                holds(op, Scalar::Int(values[row]), Scalar::Float(x))
+            }))
         }
         (Scalars::Str(a), Scalar::Str(x)) => Some(text(a, op, x)),
         _ => None,
@@ -290,25 +291,21 @@ where
     }
 }
 
-/// `None` when the column holds a NaN, whose comparisons are unknown and not false.
-fn floats<T>(column: &PrimitiveArray<T>, op: CompareOp, literal: f64) -> Option<Truth>
+fn floats<T>(column: &PrimitiveArray<T>, op: CompareOp, literal: f64) -> Truth
 where
     T: ArrowPrimitiveType,
     f64: From<T::Native>,
 {
     let values = column.values();
     let at = |row: usize| f64::from(values[row]);
-    if literal.is_nan() || (0..values.len()).any(|row| at(row).is_nan()) {
-        return None;
-    }
-    Some(match op {
+    match op {
         CompareOp::Eq => Truth::of_column(column, |row| at(row) == literal),
         CompareOp::Ne => Truth::of_column(column, |row| at(row) != literal),
         CompareOp::Lt => Truth::of_column(column, |row| at(row) < literal),
         CompareOp::Le => Truth::of_column(column, |row| at(row) <= literal),
         CompareOp::Gt => Truth::of_column(column, |row| at(row) > literal),
         CompareOp::Ge => Truth::of_column(column, |row| at(row) >= literal),
-    })
+    }
 }
 
 fn text(column: &StringArray, op: CompareOp, literal: &str) -> Truth {

@@ -21,6 +21,8 @@ pub(super) enum Scalar<'a> {
     Int(i64),
     Float(f64),
     Str(&'a str),
+    /// A JSON list or object: a value, but equal to no scalar.
+    Other,
 }
 
 impl<'a> Scalar<'a> {
@@ -35,7 +37,7 @@ impl<'a> Scalar<'a> {
         }
     }
 
-    /// `None` for null, lists and objects. Integers past `i64` are above each of them, as floats.
+    /// `None` for null. Integers past `i64` are above each of them, as floats.
     pub(super) fn of_json(value: &'a Json) -> Option<Self> {
         match value {
             Json::Bool(b) => Some(Self::Bool(*b)),
@@ -44,7 +46,8 @@ impl<'a> Scalar<'a> {
                 .map(Self::Int)
                 .or_else(|| n.as_f64().map(Self::Float)),
             Json::String(s) => Some(Self::Str(s)),
-            Json::Null | Json::Array(_) | Json::Object(_) => None,
+            Json::Array(_) | Json::Object(_) => Some(Self::Other),
+            Json::Null => None,
         }
     }
 
@@ -76,7 +79,7 @@ impl<'a> Scalar<'a> {
         match self {
             Self::Int(i) => Some(i as f64),
             Self::Float(x) => Some(x),
-            Self::Bool(_) | Self::Str(_) => None,
+            Self::Bool(_) | Self::Str(_) | Self::Other => None,
         }
     }
 }
@@ -200,9 +203,7 @@ impl<'a> Reader<'a> {
                 let length = column.value(row, *slot)?.as_array()?.len();
                 i64::try_from(length).ok().map(Scalar::Int)
             }
-            Self::Arith { op, left, right } => {
-                Scalar::arith(*op, left.get(row)?, right.get(row)?)
-            }
+            Self::Arith { op, left, right } => Scalar::arith(*op, left.get(row)?, right.get(row)?),
         }
     }
 }

@@ -8,9 +8,7 @@ use std::sync::{
 use arrow_array::{ArrayRef, RecordBatch, UInt64Array};
 use arrow_select::concat::concat;
 use holdfast_types::{
-    CollectionSchema, FieldId, Pk, Timestamp, columns,
-    schema::TIMESTAMP_FIELD,
-    time::visible,
+    CollectionSchema, FieldId, Pk, Timestamp, columns, schema::TIMESTAMP_FIELD, time::visible,
 };
 
 use crate::{
@@ -96,8 +94,8 @@ impl Chunk {
         })
     }
 
-    /// One chunk with the rows of these, in order. Called under the segment's write lock, so that no
-    /// delete is lost on the way.
+    /// One chunk with the rows of these, in order. Called while no writer can be, so that no delete is
+    /// lost on the way.
     pub(super) fn merge(
         schema: &CollectionSchema,
         chunks: &[Arc<Self>],
@@ -116,9 +114,7 @@ impl Chunk {
                         .iter()
                         .any(|chunk| chunk.vectors(id).is_some_and(|v| v.rows().is_some()));
                     for chunk in chunks {
-                        let column = chunk
-                            .vectors(id)
-                            .ok_or(SegmentError::UnknownField(id))?;
+                        let column = chunk.vectors(id).ok_or(SegmentError::UnknownField(id))?;
                         if any_null {
                             let shift = (chunk.base - base) as u32;
                             let own: Vec<u32> = match column.rows() {
@@ -180,11 +176,6 @@ impl Chunk {
             .iter()
             .find(|(id, _)| *id == field)
             .map(|(_, vectors)| vectors)
-    }
-
-    /// The insert stamp of each row.
-    pub(super) fn stamps(&self) -> &UInt64Array {
-        &self.stamps
     }
 
     pub(super) fn stamp(&self, i: usize) -> Timestamp {

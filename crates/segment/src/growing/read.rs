@@ -9,12 +9,9 @@ use holdfast_types::{FieldId, Pk, PkList, RowIdx, Timestamp};
 
 use super::{GrowingSegment, chunk::Chunk, locate};
 use crate::{
-    Hit, QuerySpec, Rows, SearchSpec, SegmentError,
-    answer,
-    filter,
+    Hit, QuerySpec, Rows, SearchSpec, SegmentError, answer, filter,
     rows::{self, Candidate},
-    table,
-    vectors,
+    table, vectors,
 };
 
 /// The allowed rows of each chunk.
@@ -77,22 +74,12 @@ impl GrowingSegment {
                     self.hits(&chunks, found.into_iter().map(|n| (n, None)).collect())?
                 }
                 Some(group_by) => {
-                    let found = answer::grouped(
-                        group_by,
-                        spec.top_k,
-                        total,
-                        cancel,
-                        nearest,
-                        |rows| {
-                            let column = table::gather(
-                                &chunks,
-                                &self.schema,
-                                group_by.access.field,
-                                rows,
-                            )?;
+                    let found =
+                        answer::grouped(group_by, spec.top_k, total, cancel, nearest, |rows| {
+                            let column =
+                                table::gather(&chunks, &self.schema, group_by.access.field, rows)?;
                             answer::group_values(&group_by.access, &column)
-                        },
-                    )?;
+                        })?;
                     self.hits(
                         &chunks,
                         found.into_iter().map(|(n, g)| (n, Some(g))).collect(),
@@ -189,7 +176,7 @@ impl GrowingSegment {
                 let keys = holdfast_types::columns::column(chunk.scalars(), primary)
                     .and_then(|column| PkList::from_array(&**column))
                     .ok_or_else(|| SegmentError::Internal("rows have no key column".to_owned()))?;
-                let stamps = chunk.stamps().values().iter().map(|ts| Timestamp(*ts)).collect();
+                let stamps = (0..chunk.len()).map(|i| chunk.stamp(i)).collect();
                 Ok((keys, stamps))
             })
             .collect()

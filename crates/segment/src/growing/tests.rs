@@ -60,7 +60,10 @@ fn every_stamp_sees_its_own_rows() {
         assert_eq!(ids_at(&segment, at), ids, "at {at}");
     }
     assert!(segment.contains(&Pk::Int(2)) && !segment.contains(&Pk::Int(1)));
-    assert_eq!((segment.len(), segment.deleted(), segment.lsn()), (4, 2, Lsn(40)));
+    assert_eq!(
+        (segment.len(), segment.deleted(), segment.lsn()),
+        (4, 2, Lsn(40))
+    );
     assert_eq!(segment.ts_range(), Some((Timestamp(10), Timestamp(40))));
 }
 
@@ -72,7 +75,11 @@ fn deletes_are_idempotent_and_the_earliest_counts() {
     assert_eq!(remove(&segment, &[1], 30), 0);
     assert_eq!(remove(&segment, &[1], 40), 0);
     assert_eq!(remove(&segment, &[1], 20), 0);
-    assert_eq!(remove(&segment, &[1], 10), 0, "a delete does not hit rows of its own stamp");
+    assert_eq!(
+        remove(&segment, &[1], 10),
+        0,
+        "a delete does not hit rows of its own stamp"
+    );
     assert_eq!(ids_at(&segment, 19), [1]);
     assert_eq!(ids_at(&segment, 20), [0; 0]);
 }
@@ -85,7 +92,10 @@ fn the_last_of_equal_keys_in_one_batch_is_the_row() {
     let found = segment.query(&query_spec(), &Cancel::new()).unwrap();
     assert_eq!(found.len(), 2);
     let hits = segment
-        .search(&search_spec(segment.schema().field("v").unwrap(), Metric::L2, 9), &Cancel::new())
+        .search(
+            &search_spec(segment.schema().field("v").unwrap(), Metric::L2, 9),
+            &Cancel::new(),
+        )
         .unwrap();
     let mut hit_rows: Vec<u32> = hits[0].iter().map(|hit| hit.row.row.0).collect();
     hit_rows.sort_unstable();
@@ -98,10 +108,17 @@ fn rows_written_one_by_one_end_up_in_few_chunks_and_all_bytes_are_counted() {
     let mut last = 0;
     for i in 0..1_000 {
         put(&segment, &[i], 10 + i as u64);
-        assert!(segment.bytes() > last / 2, "bytes only shrink by what merging saves");
+        assert!(
+            segment.bytes() > last / 2,
+            "bytes only shrink by what merging saves"
+        );
         last = segment.bytes();
     }
-    assert!(segment.snapshot().len() <= 11, "{} chunks", segment.snapshot().len());
+    assert!(
+        segment.snapshot().len() <= 11,
+        "{} chunks",
+        segment.snapshot().len()
+    );
     // $ts, id and n are 8 bytes each, the delete stamp 8, the vector 32.
     let data: usize = segment.snapshot().iter().map(|chunk| chunk.bytes()).sum();
     assert!((64_000..66_000).contains(&data), "{data}");
@@ -120,7 +137,10 @@ fn hits_point_at_rows_that_fetch_returns_in_any_order() {
         .search(&search_spec(&field, Metric::Cosine, 10), &Cancel::new())
         .unwrap()[0];
     assert_eq!(hits.len(), 10);
-    assert!(hits.windows(2).all(|pair| pair[0].distance <= pair[1].distance));
+    assert!(
+        hits.windows(2)
+            .all(|pair| pair[0].distance <= pair[1].distance)
+    );
     let addresses: Vec<RowIdx> = hits.iter().map(|hit| hit.row.row).collect();
     let batch = segment.fetch(&addresses, &[ID, field.id]).unwrap();
     let fetched = crate::Rows { batch };
@@ -142,8 +162,10 @@ fn readers_see_a_fixed_stamp_while_the_writer_goes_on() {
                 let mut reads = 0;
                 while !done.load(SeqCst) || reads == 0 {
                     let at = applied.load(SeqCst);
-                    let expect: Vec<i64> =
-                        (1..=at as i64 / 10).map(|i| i * 10).filter(|k| *k > at as i64 - 100).collect();
+                    let expect: Vec<i64> = (1..=at as i64 / 10)
+                        .map(|i| i * 10)
+                        .filter(|k| *k > at as i64 - 100)
+                        .collect();
                     assert_eq!(ids_at(&segment, at), expect, "at {at}");
                     reads += 1;
                 }

@@ -2,9 +2,7 @@
 
 use std::ops::Bound;
 
-use holdfast_expr::{
-    Access, CompareOp, ContainsMode, LikePattern, Operand, PathStep, Predicate,
-};
+use holdfast_expr::{Access, CompareOp, ContainsMode, LikePattern, Operand, PathStep, Predicate};
 use holdfast_index::{FrozenHnsw, FrozenSparse, ScalarIndex};
 use holdfast_types::{DataType, FieldId, IndexId, Metric, Value};
 use roaring::RoaringBitmap;
@@ -23,19 +21,19 @@ pub(super) struct OpenIndex {
 #[derive(Debug)]
 enum Kind {
     Vectors(VectorIndex),
-    Scalar(ScalarIndex),
+    Scalar(Box<ScalarIndex>),
     JsonPath {
         path: Vec<PathStep>,
         cast: JsonCast,
-        index: ScalarIndex,
+        index: Box<ScalarIndex>,
     },
 }
 
 /// An index that finds nearest rows.
 #[derive(Debug)]
 pub(super) enum VectorIndex {
-    Hnsw(FrozenHnsw),
-    Sparse(FrozenSparse),
+    Hnsw(Box<FrozenHnsw>),
+    Sparse(Box<FrozenSparse>),
 }
 
 impl OpenIndex {
@@ -50,15 +48,20 @@ impl OpenIndex {
         let foreign = |problem: String| damaged(&name, 0, problem);
         let data = || {
             let column = core.vectors(file.field);
-            column.and_then(|column| column.data()).map_err(|e| foreign(e.to_string()))
+            column
+                .and_then(|column| column.data())
+                .map_err(|e| foreign(e.to_string()))
         };
         let rows = core.keys.len();
-        let scalar = |bytes| -> Result<ScalarIndex, DamagedSegment> {
+        let scalar = |bytes| -> Result<Box<ScalarIndex>, DamagedSegment> {
             let index = ScalarIndex::open(bytes).map_err(broken)?;
             if index.len() != rows {
-                return Err(foreign(format!("built over {} rows, not {rows}", index.len())));
+                return Err(foreign(format!(
+                    "built over {} rows, not {rows}",
+                    index.len()
+                )));
             }
-            Ok(index)
+            Ok(Box::new(index))
         };
         let kind = match file.build {
             IndexBuild::Hnsw { metric, .. } => {
@@ -66,14 +69,14 @@ impl OpenIndex {
                 if !graph.fits(&data()?) || graph.metric() != metric {
                     return Err(foreign("built over other vectors".to_owned()));
                 }
-                Kind::Vectors(VectorIndex::Hnsw(graph))
+                Kind::Vectors(VectorIndex::Hnsw(graph.into()))
             }
             IndexBuild::Sparse => {
                 let lists = FrozenSparse::open(file.bytes).map_err(broken)?;
                 if !lists.fits(&data()?) {
                     return Err(foreign("built over other vectors".to_owned()));
                 }
-                Kind::Vectors(VectorIndex::Sparse(lists))
+                Kind::Vectors(VectorIndex::Sparse(lists.into()))
             }
             IndexBuild::Scalar(_) => Kind::Scalar(scalar(file.bytes)?),
             IndexBuild::JsonPath { path, cast, .. } => Kind::JsonPath {
@@ -143,6 +146,10 @@ impl SealedSegment {
             Predicate::Compare { left, op, right } => match (left, right) {
                 (Operand::Column(access), Operand::Literal(literal)) => {
                     self.find(access, |index, cast| {
+                        // Values of other types are different too, and the index lacks them.
+                        if cast.is_some() && *op == CompareOp::Ne {
+                            return None;
+                        }
                         compare(index, *op, &literal_for(access, cast, literal)?)
                     })
                 }
@@ -222,13 +229,10 @@ impl SealedSegment {
             | Predicate::Truth(access) => access,
             _ => return None,
         };
-        // With two indexes over one path, cast differently, "known" would depend on which answered.
-        let mut over = self.indexes.iter().filter_map(|index| index.over(access));
-        let (index, _) = over.next()?;
-        if over.next().is_some() {
-            return None;
-        }
-        let known = self.every_row() - index.is_null();
+        let known = self.find(access, |index, cast| {
+            // A JSON path index does not tell values of other types from no value.
+            cast.is_none().then(|| self.every_row() - index.is_null())
+        })?;
         Some(known - self.answer(condition)?)
     }
 

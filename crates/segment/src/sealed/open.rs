@@ -119,7 +119,9 @@ fn open_columns(
                 return Err(bad(format!("field {} has no column", field.name)));
             }
         }
-        let stamps = table::stamps(&batch).map_err(|e| bad(e.to_string()))?.clone();
+        let stamps = table::stamps(&batch)
+            .map_err(|e| bad(e.to_string()))?
+            .clone();
         if stamps.null_count() > 0 {
             return Err(bad("a row has no stamp".to_owned()));
         }
@@ -175,7 +177,10 @@ fn open_keys(
                 return Err(damaged(
                     &file.name,
                     0,
-                    format!("key {} is not that of its row in {columns_name}", part.base + i),
+                    format!(
+                        "key {} is not that of its row in {columns_name}",
+                        part.base + i
+                    ),
                 ));
             }
         }

@@ -84,7 +84,12 @@ impl SealedSegment {
         Ok(answers)
     }
 
-    pub(super) fn plan<'a>(&'a self, spec: &SearchSpec, column: &VectorColumn, allowed: &Rows) -> Plan<'a> {
+    pub(super) fn plan<'a>(
+        &'a self,
+        spec: &SearchSpec,
+        column: &VectorColumn,
+        allowed: &Rows,
+    ) -> Plan<'a> {
         let passing = passing_vectors(column, allowed);
         if passing == 0 || spec.top_k == 0 {
             return Plan::Nothing;
@@ -136,7 +141,11 @@ impl SealedSegment {
 
     /// The rows of `visible` that pass the conditions which indexes and keys answer, and what is left
     /// of the filter.
-    pub(super) fn narrowed(&self, visible: Rows, filter: &Predicate) -> (BitSet, Option<Predicate>) {
+    pub(super) fn narrowed(
+        &self,
+        visible: Rows,
+        filter: &Predicate,
+    ) -> (BitSet, Option<Predicate>) {
         let core = &*self.core;
         let rows = core.keys.len();
         let mut bits = visible.into_bits(rows);

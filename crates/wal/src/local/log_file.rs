@@ -57,6 +57,10 @@ impl LogFile {
         file.read_exact_at(&mut block, 0)
             .map_err(failed("read", &path))?;
         let header = FileHeader::decode(&block).map_err(|problem| corrupt(&path, 0, problem))?;
+        if header.capacity < BLOCK || !header.capacity.is_multiple_of(BLOCK) {
+            let problem = format!("a capacity of {} bytes is none", header.capacity);
+            return Err(corrupt(&path, 0, problem));
+        }
         if len < header.capacity {
             return Err(corrupt(
                 &path,

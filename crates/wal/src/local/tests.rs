@@ -3,7 +3,13 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 use bytes::Bytes;
 use futures::StreamExt;
 
-use super::{faulty_disk::FaultyDisk, files::Files, journal::Journal, *};
+use super::{
+    faulty_disk::FaultyDisk,
+    files::Files,
+    format::{BLOCK_LEN, FileHeader},
+    journal::Journal,
+    *,
+};
 use crate::{
     contract,
     wal::{AppendError, WalEntry},
@@ -438,6 +444,33 @@ fn damage_to_any_byte_is_refused_or_harmless_but_never_changes_or_shortens_the_l
     }
     // Padding and unused room are harmless; headers and records are not.
     assert!(refused > 8_000 && harmless > 500, "{refused} {harmless}");
+}
+
+#[test]
+fn a_header_with_right_checksum_and_senseless_capacity_is_refused() {
+    let disk = FaultyDisk::new(1);
+    let expected = two_files(&disk);
+    let name = "00000000000000000003.wal";
+    let intact = disk.bytes(&file(name));
+    let header = FileHeader::decode(intact.first_chunk().unwrap()).unwrap();
+    for capacity in [
+        0,
+        1,
+        BLOCK - 1,
+        BLOCK + 1,
+        header.capacity - 1,
+        header.capacity + BLOCK,
+    ] {
+        let header = FileHeader {
+            capacity,
+            ..header.clone()
+        };
+        disk.damage(&file(name), |bytes| {
+            bytes[..BLOCK_LEN].copy_from_slice(&header.encode());
+        });
+        let refused = is_whole_or_refused(&disk, &expected).unwrap_err();
+        assert!(matches!(refused, WalError::Corrupt { .. }), "{refused}");
+    }
 }
 
 #[test]

@@ -1,0 +1,195 @@
+//! The loop that has segments merged: first what clients wait for, then what pays.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use holdfast_meta::CollectionMeta;
+use holdfast_node_api::{
+    coordinator::CollectionName,
+    worker::{Compacted, CompactionJob, JobOutcome},
+};
+use holdfast_runtime::Shutdown;
+use holdfast_storage::Manifest;
+use holdfast_types::{Code, Failure, SegmentId, Timestamp};
+
+use crate::{
+    CoordinatorService,
+    merge_plans::{self, Mode, Moment},
+    merge_runs::Queued,
+    properties,
+};
+
+/// Most tries of a merge that a client waits for.
+const TRIES_MAX: u32 = 5;
+
+impl CoordinatorService {
+    /// Has segments merged, one group at a time, until `shutdown`.
+    pub(crate) async fn merge_segments(&self, shutdown: &Shutdown) {
+        while !shutdown.is_triggered() {
+            let asked = self.runs.lock().start_next();
+            let next = match asked {
+                Some(merge) => Some(merge),
+                None => self.automatic_merge().await,
+            };
+            let Some(merge) = next else {
+                tokio::select! {
+                    () = shutdown.triggered() => break,
+                    () = self.merge_work.notified() => {}
+                    () = tokio::time::sleep(self.options.scheduling_period) => {}
+                }
+                continue;
+            };
+            tokio::select! {
+                () = shutdown.triggered() => break,
+                pause = self.merge(merge) => if let Some(pause) = pause {
+                    tokio::select! {
+                        () = shutdown.triggered() => break,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// The first merge that pays; it is under way from now on.
+    async fn automatic_merge(&self) -> Option<Queued> {
+        let snapshot = self.parts.catalog.snapshot();
+        let mut seen = HashSet::new();
+        let mut complete = true;
+        for meta in snapshot.collections() {
+            let manifests = match self.manifests_of(meta).await {
+                Ok(manifests) => manifests,
+                Err(failure) => {
+                    complete = false;
+                    tracing::error!(collection = %meta.id, error = %failure, "a manifest can't be read");
+                    continue;
+                }
+            };
+            let jobs = self.merge_jobs(meta, &manifests, Mode::Automatic);
+            if let Some(job) = jobs.into_iter().next() {
+                self.runs.lock().start(&job);
+                return Some(Queued::automatic(job));
+            }
+            seen.extend(manifests.iter().flat_map(|m| &m.segments).map(|s| s.id));
+        }
+        if complete {
+            self.merge_faults.lock().retain(|id| seen.contains(&id));
+        }
+        None
+    }
+
+    /// What is worth merging in a collection now, but for what is planned already or failed lately.
+    fn merge_jobs(
+        &self,
+        meta: &CollectionMeta,
+        manifests: &[Arc<Manifest>],
+        mode: Mode,
+    ) -> Vec<CompactionJob> {
+        let now = self.wall();
+        let retention = u64::try_from(self.options.dead_rows_retention.as_millis());
+        let kept = now.unix_ms().saturating_sub(retention.unwrap_or(u64::MAX));
+        let moment = Moment {
+            drop_deleted_before: Timestamp::from_unix_ms(kept),
+            expired_before: properties::expired_before(&meta.properties, now),
+        };
+        let mut busy: HashSet<SegmentId> = self.runs.lock().sources();
+        if mode == Mode::Automatic {
+            let monotonic = self.parts.clock.monotonic();
+            let faults = self.merge_faults.lock();
+            let all = manifests.iter().flat_map(|m| &m.segments).map(|s| s.id);
+            busy.extend(all.filter(|id| faults.waits(*id, monotonic)));
+        }
+        let mut jobs = Vec::new();
+        for manifest in manifests {
+            jobs.extend(merge_plans::plan(
+                manifest,
+                &self.options,
+                mode,
+                moment,
+                &busy,
+            ));
+        }
+        // Rows of a partition that is being dropped are not worth a merge.
+        jobs.retain(|job| {
+            let first = manifests.iter().find_map(|m| m.segment(job.sources[0]));
+            first.is_some_and(|s| meta.partition_by_id(s.partition).is_some())
+        });
+        jobs
+    }
+
+    /// Has segments merged; how long to wait before the next merge when this one failed.
+    async fn merge(&self, merge: Queued) -> Option<Duration> {
+        let job = &merge.job;
+        let outcome = self.parts.worker.compact(job.clone()).await;
+        let now = self.parts.clock.monotonic();
+        match outcome {
+            Ok(Compacted {
+                outcome: JobOutcome::Done,
+                target,
+            }) => {
+                let mut faults = self.merge_faults.lock();
+                for &source in &job.sources {
+                    faults.succeeded(source);
+                }
+                self.runs.lock().done(&merge, target);
+                self.announce_segments();
+                None
+            }
+            Ok(Compacted {
+                outcome: JobOutcome::Obsolete,
+                ..
+            }) => {
+                self.put_off(
+                    job,
+                    &Failure::new(Code::Conflict, "the worker finds nothing to do"),
+                    now,
+                );
+                self.runs.lock().obsolete(&merge);
+                None
+            }
+            Err(failure) => {
+                let is_final = self.put_off(job, &failure, now);
+                tracing::warn!(shard = %job.shard, sources = job.sources.len(), error = %failure, is_final, "segments could not be merged");
+                let pause = self
+                    .options
+                    .retry_min
+                    .saturating_mul(1 << merge.tries.min(TRIES_MAX));
+                let mut runs = self.runs.lock();
+                if merge.of.is_some() && !is_final && merge.tries + 1 < TRIES_MAX {
+                    runs.again(merge);
+                } else {
+                    runs.failed(&merge);
+                }
+                Some(pause.min(self.options.retry_max))
+            }
+        }
+    }
+
+    /// Leaves the segments alone for a while; whether for good.
+    fn put_off(&self, job: &CompactionJob, failure: &Failure, now: Duration) -> bool {
+        let mut faults = self.merge_faults.lock();
+        let mut is_final = false;
+        for &source in &job.sources {
+            is_final |= faults.failed(source, failure, now);
+        }
+        is_final
+    }
+
+    pub(crate) async fn plan_run(
+        &self,
+        name: &CollectionName,
+        force: bool,
+    ) -> Result<i64, Failure> {
+        let meta = self.resolve(name)?;
+        let manifests = self.manifests_of(&meta).await?;
+        let mode = if force { Mode::Forced } else { Mode::Asked };
+        let jobs = self.merge_jobs(&meta, &manifests, mode);
+        if jobs.is_empty() {
+            return Ok(-1);
+        }
+        let id = self.parts.catalog.allocate_ids(1).await?;
+        tracing::info!(collection = %meta.id, compaction = id, merges = jobs.len(), force, "compaction planned");
+        self.runs.lock().add(id, jobs);
+        self.merge_work.notify_one();
+        Ok(id)
+    }
+}

@@ -1,0 +1,252 @@
+//! Settings: defaults, then a file, then the environment (`HOLDFAST_WAL__SEGMENT_BYTES=...`), then flags.
+
+#[cfg(test)]
+mod documented;
+mod size;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use anyhow::Context;
+use clap::ValueEnum;
+use figment::{
+    Figment,
+    providers::{Env, Format, Serialized, Toml},
+    value::{Dict, Map},
+};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use size::Size;
+
+use crate::cli::Flags;
+
+/// Prefix of environment variables.
+const ENVIRONMENT: &str = "HOLDFAST_";
+
+/// Everything that can be set. A key that is not here is refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where all data is kept.
+    pub(crate) data_dir: PathBuf,
+    /// Address of the public gRPC API.
+    pub(crate) grpc_address: SocketAddr,
+    /// Address of health, readiness, metrics and version.
+    pub(crate) http_address: SocketAddr,
+    /// Memory that data and queries may take; 0 is half of what the machine or its container has.
+    pub(crate) memory_budget: Size,
+    /// Threads that compute; 0 is one a core.
+    pub(crate) cpu_threads: usize,
+    /// Logs that the shards of all collections are spread over. Fixed once there is data.
+    pub(crate) channels: u32,
+    pub(crate) log: Log,
+    pub(crate) wal: holdfast_wal::local::Options,
+    pub(crate) proxy: holdfast_proxy::Options,
+    pub(crate) coordinator: holdfast_coordinator::Options,
+    pub(crate) stream_node: holdfast_stream_node::Options,
+    pub(crate) query_node: holdfast_query_node::Options,
+}
+
+/// Settings of the log lines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    /// `text` for people, `json` for machines.
+    pub(crate) format: LogFormat,
+    /// What is logged.
+    pub(crate) filter: String,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+impl From<LogFormat> for holdfast_runtime::telemetry::LogFormat {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::default(),
+            filter: "info,hnsw_rs=warn".to_owned(),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            data_dir: PathBuf::from("holdfast-data"),
+            grpc_address: local(19_530),
+            http_address: local(9_091),
+            memory_budget: Size(0),
+            cpu_threads: 0,
+            channels: 1,
+            log: Log::default(),
+            wal: holdfast_wal::local::Options::default(),
+            proxy: holdfast_proxy::Options::default(),
+            coordinator: holdfast_coordinator::Options::default(),
+            stream_node: holdfast_stream_node::Options::default(),
+            query_node: holdfast_query_node::Options::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The configuration as a file.
+    pub(crate) fn to_toml(&self) -> anyhow::Result<String> {
+        toml::to_string(self).context("the configuration can't be shown")
+    }
+
+    fn validate(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            (1..=64).contains(&self.channels),
+            "channels: {} is not in 1..=64",
+            self.channels
+        );
+        self.wal.validate().context("wal")?;
+        self.coordinator
+            .validate()
+            .map_err(anyhow::Error::msg)
+            .context("coordinator")?;
+        self.stream_node
+            .validate()
+            .map_err(anyhow::Error::msg)
+            .context("stream_node")?;
+        Ok(())
+    }
+}
+
+/// Reads the configuration that these flags lead to, and checks it.
+pub(crate) fn load(flags: &Flags) -> anyhow::Result<Config> {
+    let mut figment = Figment::from(Serialized::defaults(Config::default()));
+    if let Some(file) = &flags.config {
+        anyhow::ensure!(file.is_file(), "{} is not a file", file.display());
+        figment = figment.merge(Toml::file_exact(file));
+    }
+    figment = figment
+        .merge(Env::prefixed(ENVIRONMENT).split("__"))
+        .merge(Given(flags));
+    let config: Config = figment
+        .extract()
+        .map_err(|e| anyhow::anyhow!("configuration: {e}"))?;
+    config.validate().context("configuration")?;
+    Ok(config)
+}
+
+/// The settings that were given as flags.
+struct Given<'a>(&'a Flags);
+
+impl figment::Provider for Given<'_> {
+    fn metadata(&self) -> figment::Metadata {
+        figment::Metadata::named("command line")
+    }
+
+    fn data(&self) -> Result<Map<figment::Profile, Dict>, figment::Error> {
+        let Flags {
+            config: _,
+            data_dir,
+            grpc_address,
+            http_address,
+            memory_budget,
+            log_format,
+            log_filter,
+        } = self.0;
+        let mut given = Dict::new();
+        let mut log = Dict::new();
+        if let Some(dir) = data_dir {
+            given.insert("data_dir".into(), figment::value::Value::serialize(dir)?);
+        }
+        for (key, address) in [
+            ("grpc_address", grpc_address),
+            ("http_address", http_address),
+        ] {
+            if let Some(address) = address {
+                given.insert(key.into(), address.to_string().into());
+            }
+        }
+        if let Some(budget) = memory_budget {
+            given.insert("memory_budget".into(), budget.as_str().into());
+        }
+        if let Some(format) = log_format {
+            log.insert("format".into(), figment::value::Value::serialize(format)?);
+        }
+        if let Some(filter) = log_filter {
+            log.insert("filter".into(), filter.as_str().into());
+        }
+        if !log.is_empty() {
+            given.insert("log".into(), log.into());
+        }
+        Ok(figment::Profile::Default.collect(given))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_can_be_read_back() {
+        let shown = Config::default().to_toml().unwrap();
+        let read: Config = toml::from_str(&shown).unwrap();
+        assert_eq!(read, Config::default());
+    }
+
+    #[track_caller]
+    fn check(file: &str, expect: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("holdfast.toml");
+        std::fs::write(&path, file).unwrap();
+        let error = load(&Flags {
+            config: Some(path),
+            ..Flags::default()
+        })
+        .unwrap_err();
+        assert!(format!("{error:#}").contains(expect), "{error:#}");
+    }
+
+    #[test]
+    fn a_wrong_key_or_value_is_refused_by_name() {
+        check("no_such_key = 1", "no_such_key");
+        check("[wal]\nno_such_key = 1", "no_such_key");
+        check("channels = 0", "channels: 0");
+        check("grpc_address = \"here\"", "grpc_address");
+        check("memory_budget = \"lots\"", "memory_budget");
+        check("[stream_node]\nsegment_bytes_max = 1", "segment_bytes_max");
+    }
+
+    #[test]
+    fn flags_come_before_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("holdfast.toml");
+        std::fs::write(
+            &path,
+            "memory_budget = \"1GiB\"\n[log]\nfilter = \"warn\"\n",
+        )
+        .unwrap();
+        let flags = Flags {
+            config: Some(path),
+            memory_budget: Some("64MiB".to_owned()),
+            ..Flags::default()
+        };
+        let config = load(&flags).unwrap();
+        assert_eq!(config.memory_budget, Size(64 << 20));
+        assert_eq!(config.log.filter, "warn");
+    }
+}

@@ -1,0 +1,243 @@
+//! Compaction that a client asks for, and its progress.
+
+use holdfast_node_api::coordinator::{CompactionProgress, MergePlan};
+use holdfast_proto::{
+    milvus::{
+        common::{CompactionState, CompactionType},
+        milvus::{self, CompactionMergeInfo},
+    },
+    status,
+};
+use holdfast_types::{Code, Failure};
+
+use crate::{Proxy, resolve, session::Caller};
+
+/// The id of a compaction for which there was nothing to do.
+const NOTHING_PLANNED: i64 = -1;
+
+/// Merges segments in the background: small and dead-heavy ones, or all when the client names a size.
+pub(crate) async fn compact(
+    proxy: &Proxy,
+    caller: &Caller,
+    request: milvus::ManualCompactionRequest,
+) -> Result<milvus::ManualCompactionResponse, Failure> {
+    let force = is_forced(&request)?;
+    let name = resolve::target_or_id(
+        proxy,
+        caller,
+        &request.db_name,
+        &request.collection_name,
+        request.collection_id,
+    )?;
+    let id = proxy.coordinator.compact(&name, force).await?;
+    let plans = match id {
+        NOTHING_PLANNED => 0,
+        id => proxy.coordinator.compaction_progress(id).await?.plans.len(),
+    };
+    Ok(milvus::ManualCompactionResponse {
+        status: Some(status::ok()),
+        compaction_id: id,
+        compaction_plan_count: i32::try_from(plans).unwrap_or(i32::MAX),
+    })
+}
+
+/// Whether all segments are to be merged, from a request whose every wish can be met.
+fn is_forced(request: &milvus::ManualCompactionRequest) -> Result<bool, Failure> {
+    // `timetravel` is from a time when old states could be read; clients send what they like. There are no
+    // segments of deletes (L0): merging applies deletes, so `l0_compaction` is met by any compaction.
+    let wishes = [
+        (
+            request.major_compaction,
+            "majorCompaction: clustering compaction",
+        ),
+        (
+            request.partition_id != 0,
+            "partition_id: compaction of one partition",
+        ),
+        (
+            !request.channel.is_empty(),
+            "channel: compaction of one channel",
+        ),
+        (
+            !request.segment_ids.is_empty(),
+            "segment_ids: compaction of chosen segments",
+        ),
+    ];
+    if let Some((_, what)) = wishes.iter().find(|(is_wished, _)| *is_wished) {
+        return Err(Failure::new(
+            Code::Unsupported,
+            format!("{what} is not built in this version of Holdfast"),
+        ));
+    }
+    if request.target_size < 0 {
+        return Err(Failure::invalid(format!(
+            "target_size: {} is less than 0",
+            request.target_size
+        )));
+    }
+    Ok(request.target_size > 0)
+}
+
+/// How far a compaction has come.
+pub(crate) async fn state(
+    proxy: &Proxy,
+    _caller: &Caller,
+    request: milvus::GetCompactionStateRequest,
+) -> Result<milvus::GetCompactionStateResponse, Failure> {
+    let progress = progress(proxy, request.compaction_id).await?;
+    let count = |plans: u64| i64::try_from(plans).unwrap_or(i64::MAX);
+    Ok(milvus::GetCompactionStateResponse {
+        status: Some(status::ok()),
+        state: state_of(&progress).into(),
+        executing_plan_no: count(progress.executing),
+        timeout_plan_no: 0,
+        completed_plan_no: count(progress.completed),
+        failed_plan_no: count(progress.failed),
+    })
+}
+
+async fn progress(proxy: &Proxy, id: i64) -> Result<CompactionProgress, Failure> {
+    match id {
+        // Nothing was planned, and nothing is done: clients wait for this id like for any other.
+        NOTHING_PLANNED => Ok(CompactionProgress::default()),
+        1.. => proxy.coordinator.compaction_progress(id).await,
+        _ => Err(Failure::invalid(format!(
+            "compactionID: {id} is no id of a compaction"
+        ))),
+    }
+}
+
+fn state_of(progress: &CompactionProgress) -> CompactionState {
+    if progress.executing > 0 {
+        CompactionState::Executing
+    } else {
+        CompactionState::Completed
+    }
+}
+
+/// How far a compaction has come, with every merge of it.
+pub(crate) async fn state_with_plans(
+    proxy: &Proxy,
+    _caller: &Caller,
+    request: milvus::GetCompactionPlansRequest,
+) -> Result<milvus::GetCompactionPlansResponse, Failure> {
+    let id = request.compaction_id;
+    if id == 0 && (!request.collection_name.is_empty() || request.collection_id != 0) {
+        return Err(Failure::new(
+            Code::Unsupported,
+            "collection_name: listing the compactions of a collection is not built in this version of Holdfast, give a compactionID",
+        ));
+    }
+    let progress = progress(proxy, id).await?;
+    Ok(milvus::GetCompactionPlansResponse {
+        status: Some(status::ok()),
+        state: state_of(&progress).into(),
+        merge_infos: progress
+            .plans
+            .iter()
+            .map(|plan| merge_info(id, plan))
+            .collect(),
+    })
+}
+
+fn merge_info(compaction: i64, plan: &MergePlan) -> CompactionMergeInfo {
+    CompactionMergeInfo {
+        sources: plan.sources.iter().map(|segment| segment.0).collect(),
+        target: plan.target.map_or(0, |segment| segment.0),
+        trigger_id: compaction,
+        r#type: CompactionType::Mix.into(),
+        targets: plan
+            .target
+            .iter()
+            .filter(|segment| segment.0 != 0)
+            .map(|segment| segment.0)
+            .collect(),
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_types::SegmentId;
+
+    use super::*;
+
+    #[test]
+    fn a_size_asks_for_a_merge_of_everything() {
+        let request = |target_size| milvus::ManualCompactionRequest {
+            target_size,
+            ..Default::default()
+        };
+        assert_eq!(is_forced(&request(0)), Ok(false));
+        assert_eq!(is_forced(&request(i64::MAX)), Ok(true));
+        assert_eq!(
+            is_forced(&request(-1)).unwrap_err().message,
+            "target_size: -1 is less than 0"
+        );
+        let of_deletes = milvus::ManualCompactionRequest {
+            l0_compaction: true,
+            ..Default::default()
+        };
+        assert_eq!(is_forced(&of_deletes), Ok(false));
+    }
+
+    #[test]
+    fn wishes_that_cannot_be_met_are_refused() {
+        for request in [
+            milvus::ManualCompactionRequest {
+                major_compaction: true,
+                ..Default::default()
+            },
+            milvus::ManualCompactionRequest {
+                partition_id: 7,
+                ..Default::default()
+            },
+            milvus::ManualCompactionRequest {
+                channel: "c".to_owned(),
+                ..Default::default()
+            },
+            milvus::ManualCompactionRequest {
+                segment_ids: vec![1],
+                ..Default::default()
+            },
+        ] {
+            assert_eq!(
+                is_forced(&request).unwrap_err().code,
+                Code::Unsupported,
+                "{request:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_compaction_is_complete_when_no_merge_is_left() {
+        let progress = |executing| CompactionProgress {
+            executing,
+            completed: 1,
+            ..Default::default()
+        };
+        assert_eq!(state_of(&progress(1)), CompactionState::Executing);
+        assert_eq!(state_of(&progress(0)), CompactionState::Completed);
+        assert_eq!(
+            state_of(&CompactionProgress::default()),
+            CompactionState::Completed
+        );
+    }
+
+    #[test]
+    fn a_merge_shows_its_sources_and_its_result_if_there_is_one() {
+        let plan = |target| MergePlan {
+            sources: vec![SegmentId(1), SegmentId(2)],
+            target,
+        };
+        let done = merge_info(9, &plan(Some(SegmentId(3))));
+        assert_eq!(
+            (done.sources, done.target, done.targets, done.trigger_id),
+            (vec![1, 2], 3, vec![3], 9)
+        );
+        for nothing in [None, Some(SegmentId(0))] {
+            let shown = merge_info(9, &plan(nothing));
+            assert_eq!((shown.target, shown.targets), (0, vec![]));
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! See `holdfast_fuzz::stored::catalog`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    holdfast_fuzz::stored::catalog(input);
+});

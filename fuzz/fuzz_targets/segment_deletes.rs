@@ -1,0 +1,6 @@
+//! See `holdfast_fuzz::segment::deletes`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: holdfast_fuzz::caught::allow(), |input: &[u8]| {
+    holdfast_fuzz::segment::deletes(input);
+});
