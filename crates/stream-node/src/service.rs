@@ -422,6 +422,7 @@ impl StreamNode for StreamNodeService {
                         id: s.id,
                         partition: s.partition,
                         shard: index,
+                        oldest: s.rows.ts_range().map(|(oldest, _)| oldest),
                         rows: s.rows.len() as u64,
                         bytes: s.bytes(),
                         growing: lifecycle == Lifecycle::Growing,

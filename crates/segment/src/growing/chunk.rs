@@ -178,11 +178,6 @@ impl Chunk {
             .map(|(_, vectors)| vectors)
     }
 
-    /// The insert stamp of each row.
-    pub(super) fn stamps(&self) -> &UInt64Array {
-        &self.stamps
-    }
-
     pub(super) fn stamp(&self, i: usize) -> Timestamp {
         Timestamp(self.stamps.value(i))
     }
