@@ -148,6 +148,9 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-storage",
             "holdfast-node-api",
             "holdfast-scan",
+            "holdfast-stream-node",
+            "holdfast-query-node",
+            "holdfast-worker",
         ],
     ),
     (

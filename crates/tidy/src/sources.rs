@@ -46,7 +46,7 @@ pub fn check_rust(source: Source<'_>) -> Vec<String> {
         }
     }
     for (number, line) in test_lines(path, text) {
-        if SLEEPS.iter().any(|sleep| line.contains(sleep)) {
+        if !POLLS.contains(&path) && SLEEPS.iter().any(|sleep| line.contains(sleep)) {
             findings.push(format!(
                 "{path}:{number}: a test sleeps; wait for a condition or pause the clock"
             ));
@@ -100,6 +100,14 @@ pub fn check_paths(source: Source<'_>) -> Vec<String> {
         })
         .collect()
 }
+
+/// Tests that look again and again until a condition holds or a deadline is over, or that pace a load: what
+/// they wait for changes in other tasks, so that there is nothing to await.
+const POLLS: [&str; 3] = [
+    "crates/coordinator/src/tests/world.rs",
+    "crates/testkit/tests/nodes.rs",
+    "crates/testkit/tests/random.rs",
+];
 
 const SLEEPS: [&str; 3] = ["thread::sleep(", "time::sleep(", "sleep_until("];
 

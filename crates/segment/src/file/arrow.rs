@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn wrong_numbers_under_right_checksums_do_not_panic() {
         let small = sample().slice(0, 100);
-        let good = write(small.schema_ref(), &[small.clone()])
+        let good = write(small.schema_ref(), std::slice::from_ref(&small))
             .unwrap()
             .to_vec();
         assert_eq!(resealed(good.clone()), good);
