@@ -426,7 +426,6 @@ impl StreamNode for StreamNodeService {
                         rows: s.rows.len() as u64,
                         bytes: s.bytes(),
                         growing: lifecycle == Lifecycle::Growing,
-                        oldest: s.rows.ts_range().map(|(oldest, _)| oldest),
                     }),
             );
         }

@@ -176,12 +176,7 @@ impl GrowingSegment {
                 let keys = holdfast_types::columns::column(chunk.scalars(), primary)
                     .and_then(|column| PkList::from_array(&**column))
                     .ok_or_else(|| SegmentError::Internal("rows have no key column".to_owned()))?;
-                let stamps = chunk
-                    .stamps()
-                    .values()
-                    .iter()
-                    .map(|ts| Timestamp(*ts))
-                    .collect();
+                let stamps = (0..chunk.len()).map(|i| chunk.stamp(i)).collect();
                 Ok((keys, stamps))
             })
             .collect()
