@@ -336,6 +336,9 @@ fn defaults_are_of_the_field_s_type_and_in_range() {
         with_default(1, Data::BoolData(true)),
         with_default(3, Data::IntData(-32_768)),
         with_default(5, Data::LongData(i64::MIN)),
+        with_default(2, Data::LongData(-128)),
+        with_default(4, Data::LongData(1)),
+        with_default(5, Data::IntData(1)),
         with_default(11, Data::DoubleData(1e300)),
         with_default(21, Data::StringData("abcd".to_owned())),
     ] {
@@ -348,11 +351,11 @@ fn defaults_are_of_the_field_s_type_and_in_range() {
     );
     refused(&with_default(3, Data::IntData(-32_769)), "out of range");
     refused(
-        &with_default(4, Data::LongData(1)),
-        "type (Int32) of field (x)",
+        &with_default(4, Data::LongData(1 << 40)),
+        "1099511627776 is out of range",
     );
     refused(
-        &with_default(5, Data::IntData(1)),
+        &with_default(5, Data::FloatData(1.0)),
         "type (Int64) of field (x)",
     );
     refused(
