@@ -3,7 +3,7 @@
 use holdfast_types::Epoch;
 
 use crate::{
-    Expect, MetaError, MetaStore, Txn, TxnOutcome,
+    MetaError, MetaStore, Txn, TxnOutcome,
     codec::{self, EpochClaim},
 };
 
@@ -54,19 +54,31 @@ pub async fn current_epoch(
     }
 }
 
-/// The condition that `epoch` at `key` is still the last one taken, for transactions that only its owner
-/// may make.
-///
-/// # Errors
-/// As [`current_epoch`]; `Ok(None)` when a newer epoch was taken.
-pub async fn still_held(
-    store: &dyn MetaStore,
-    key: &str,
-    epoch: Epoch,
-) -> Result<Option<Expect>, MetaError> {
-    let Some(found) = store.get(key).await? else {
-        return Ok(None);
-    };
-    let claim: EpochClaim = codec::decode(key, &found.value)?;
-    Ok((claim.epoch == epoch).then_some(Expect::Revision(found.mod_revision)))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MemoryStore, contract};
+
+    #[tokio::test]
+    async fn each_claim_is_one_higher_and_names_its_owner() {
+        let store = MemoryStore::new();
+        assert_eq!(current_epoch(&store, "e").await.unwrap(), None);
+        for n in 1..=3 {
+            let owner = format!("node-{n}");
+            let epoch = claim_epoch(&store, "e", &owner).await.unwrap();
+            assert_eq!(epoch, Epoch(n));
+            let current = current_epoch(&store, "e").await.unwrap();
+            assert_eq!(current, Some(EpochClaim { epoch, owner }));
+        }
+        assert_eq!(claim_epoch(&store, "f", "x").await.unwrap(), Epoch(1));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_claim_is_refused_and_not_written_over() {
+        let store = MemoryStore::new();
+        contract::put(&store, "e", "rubbish").await.unwrap();
+        let error = claim_epoch(&store, "e", "x").await.unwrap_err();
+        assert!(matches!(error, MetaError::Damaged { .. }), "{error}");
+        assert_eq!(store.get("e").await.unwrap().unwrap().value, "rubbish");
+    }
 }

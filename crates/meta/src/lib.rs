@@ -3,7 +3,7 @@
 //! | module       | what it knows                                                       |
 //! |--------------|---------------------------------------------------------------------|
 //! | [`store`]    | the [`MetaStore`] contract, and the stores that keep it             |
-//! | [`contract`] | the suite every store passes (feature `testing`)                    |
+//! | `contract`   | the suite every store passes (feature `testing`)                    |
 //! | [`keys`]     | the keys of the store                                               |
 //! | [`envelope`] | version and checksum of stored values                               |
 //! | [`epoch`]    | who writes a channel                                                |

@@ -1,7 +1,7 @@
 //! The redb file itself: its tables, how it is opened and what its errors mean.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -76,37 +76,63 @@ impl Opener {
 
     /// Opens or creates the file, checks every page of it, and reads it whole.
     pub(super) fn open_checked(&self) -> Result<(DataFile, Contents), MetaError> {
-        let mut file = self.open()?;
+        if !self.path.exists() {
+            self.create()?;
+        }
+        let mut file = self.open_at(&self.path)?;
         if file.is_blank()? {
+            // An empty file that somebody put there.
             file.initialize()?;
-            self.sync_directory()?;
-        } else {
-            let sound = file
-                .database
-                .check_integrity()
-                .map_err(|e| meaning(&self.path, e.into()))?;
-            if !sound {
-                return Err(file.damaged("its pages do not match their checksums"));
-            }
+        }
+        let sound = file
+            .database
+            .check_integrity()
+            .map_err(|e| meaning(&self.path, e.into()))?;
+        if !sound {
+            return Err(file.damaged("its pages do not match their checksums"));
         }
         let contents = file.read()?;
         Ok((file, contents))
     }
 
+    /// Makes the file under another name and gives it its own when it is whole and durable: whenever the
+    /// process is killed, what has the name can be opened.
+    fn create(&self) -> Result<(), MetaError> {
+        let unborn = self.unborn();
+        remove_if_there(&unborn).map_err(|e| io_meaning(&self.path, e))?;
+        let made = self.open_at(&unborn).and_then(|file| file.initialize());
+        let named = made.and_then(|()| match fs::hard_link(&unborn, &self.path) {
+            // Another process was faster; whoever opens it first has it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            result => result.map_err(|e| io_meaning(&self.path, e)),
+        });
+        let removed = remove_if_there(&unborn).map_err(|e| io_meaning(&self.path, e));
+        named.and(removed)?;
+        self.sync_directory()
+    }
+
+    /// The name of a file that is being made. It ends in the process id, so that two processes do not make
+    /// the same one.
+    pub(super) fn unborn(&self) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".new.{}", std::process::id()));
+        name.into()
+    }
+
     /// Opens the file once more after a failure, and reads its revision.
     pub(super) fn open_again(&self) -> Result<(DataFile, u64), MetaError> {
-        let file = self.open()?;
+        let file = self.open_at(&self.path)?;
         let revision = file.revision()?;
         Ok((file, revision))
     }
 
-    fn open(&self) -> Result<DataFile, MetaError> {
+    fn open_at(&self, path: &Path) -> Result<DataFile, MetaError> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .open(&self.path)
+            .open(path)
             .map_err(|e| io_meaning(&self.path, e))?;
         let health = Arc::new(Health::default());
         let backend = Backend::new(
@@ -261,6 +287,13 @@ impl DataFile {
 
     fn damaged(&self, problem: impl Into<String>) -> MetaError {
         MetaError::damaged(self.path.display().to_string(), problem)
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

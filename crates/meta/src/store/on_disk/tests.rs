@@ -282,3 +282,23 @@ async fn a_caller_who_gives_up_leaves_whole_transactions() {
     let a = value(store.get("a").await.unwrap());
     assert_eq!(a, value(store.get("b").await.unwrap()));
 }
+
+#[tokio::test]
+async fn a_new_file_appears_whole_or_not_at_all() {
+    let directory = directory();
+    let path = directory.path().join("meta.redb");
+    let opener = Opener::new(path.clone());
+    // Dies at the first write, and at the first fsync.
+    for fault in [&opener.faults.no_writes, &opener.faults.no_sync] {
+        set(fault, true);
+        opener.open_checked().unwrap_err();
+        set(fault, false);
+        assert!(!path.exists());
+    }
+    // What a killed process left behind is in nobody's way.
+    fs::write(opener.unborn(), "rubbish").unwrap();
+    drop(opener.open_checked().unwrap());
+    let left: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    open(&path).await.unwrap();
+}
