@@ -28,6 +28,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
         "holdfast-wal",
         &["holdfast-types", "holdfast-proto", "holdfast-runtime"],
     ),
+    // The protocol of the quorum log: values and state machines without I/O.
+    ("holdfast-qlog", &["holdfast-types"]),
     // `meta` for the pointers to manifests.
     (
         "holdfast-storage",

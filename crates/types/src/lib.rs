@@ -25,7 +25,7 @@ pub mod value;
 pub use data_type::DataType;
 pub use failure::{Code, Coded, Failure};
 pub use ids::{
-    ChannelId, CollectionId, DatabaseId, Epoch, FieldId, IndexId, Lsn, ManifestVersion,
+    ChannelId, CollectionId, DatabaseId, Epoch, FieldId, IndexId, LogSegment, Lsn, ManifestVersion,
     PartitionId, RowIdx, SegmentId, ShardId,
 };
 pub use metric::Metric;
