@@ -13,7 +13,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").ok_or("no CARGO_MANIFEST_DIR")?);
     let out_dir = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
     let root = manifest_dir.join("../../proto");
-    for (folder, descriptor) in [("public", "public.bin"), ("persisted", "persisted.bin")] {
+    for (folder, descriptor) in [
+        ("public", "public.bin"),
+        ("internal", "internal.bin"),
+        ("persisted", "persisted.bin"),
+    ] {
         let folder = root.join(folder);
         println!("cargo::rerun-if-changed={}", folder.display());
         let set = protox::compile(proto_files(&folder)?, [&folder])?;

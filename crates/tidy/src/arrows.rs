@@ -18,7 +18,12 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     // `index` for the query vectors that a placeholder decodes to.
     (
         "holdfast-proto",
-        &["holdfast-types", "holdfast-expr", "holdfast-index"],
+        &[
+            "holdfast-types",
+            "holdfast-expr",
+            "holdfast-index",
+            "holdfast-qlog",
+        ],
     ),
     (
         "holdfast-meta",
