@@ -17,6 +17,7 @@
 //! | [`detect`]   | when the writer is taken for gone                                            |
 //! | [`place`]    | which nodes hold a new segment                                               |
 //! | [`heal`]     | what to do after a loss                                                      |
+//! | [`rules`]    | the rules that are never relaxed, and how the simulator breaks them           |
 
 mod codec;
 pub mod copies;
@@ -31,6 +32,7 @@ pub mod place;
 pub mod reader;
 pub mod record;
 pub mod recover;
+pub mod rules;
 pub mod writer;
 
 pub use copies::{Copies, CopyHolder, StorageId, Zone};

@@ -4,6 +4,8 @@
 //! says, in that order, many tickets in one sync if it likes, and reports the last durable ticket. Whatever was not
 //! reported when the process ends may or may not be in the image that the next life begins with.
 
+mod machine;
+
 use std::sync::Arc;
 
 use holdfast_types::{ChannelId, LogSegment, Lsn};
@@ -13,6 +15,8 @@ use crate::{
     messages::{ClusterId, Read, Reply, Request},
     record::NodeRecord,
 };
+
+pub use machine::Node;
 
 /// A log-node's bounds and names.
 #[derive(Clone, Debug)]

@@ -6,6 +6,11 @@
 //! whichever way the transaction went, a recoverer finds it. So a roll stops neither appends nor reads, not even
 //! when the metadata store stops answering in the middle of it.
 
+mod dedup;
+mod machine;
+mod roll;
+mod target;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -16,6 +21,9 @@ use crate::{
     messages::{ClusterId, Owner, Reply, Request},
     meta::{LogHead, LogView, MetaTxn, NodeRegistration, SegmentDescriptor, TxnOutcome},
 };
+
+pub use dedup::DedupWindow;
+pub use machine::Writer;
 
 /// A writer's names and bounds.
 #[derive(Clone, Debug)]

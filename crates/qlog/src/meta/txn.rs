@@ -88,7 +88,9 @@ pub struct NewSegment {
 }
 
 impl NewSegment {
-    fn descriptor(&self, epoch: Epoch) -> SegmentDescriptor {
+    /// Its descriptor.
+    #[must_use]
+    pub fn descriptor(&self, epoch: Epoch) -> SegmentDescriptor {
         SegmentDescriptor {
             epoch,
             first: self.first,
