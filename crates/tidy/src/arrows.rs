@@ -35,6 +35,31 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ),
     // The protocol of the quorum log: values and state machines without I/O.
     ("holdfast-qlog", &["holdfast-types"]),
+    // The servers of the quorum log.
+    (
+        "holdfast-log-node",
+        &[
+            "holdfast-types",
+            "holdfast-runtime",
+            "holdfast-proto",
+            "holdfast-meta",
+            "holdfast-disk",
+            "holdfast-journal",
+            "holdfast-qlog",
+        ],
+    ),
+    // The clients of the quorum log.
+    (
+        "holdfast-quorum-wal",
+        &[
+            "holdfast-types",
+            "holdfast-runtime",
+            "holdfast-proto",
+            "holdfast-meta",
+            "holdfast-qlog",
+            "holdfast-wal",
+        ],
+    ),
     // `meta` for the pointers to manifests.
     (
         "holdfast-storage",

@@ -240,6 +240,18 @@ pub enum WalError {
     /// The log is closed.
     #[error("the log is closed")]
     Closed,
+    /// What the log stands on does not answer; later it may.
+    #[error("the log is out of reach: {problem}")]
+    Unavailable {
+        /// What does not answer.
+        problem: String,
+    },
+    /// What is recorded about the log contradicts itself. Nothing was changed: an operator must look.
+    #[error("the records of the log are broken: {problem}")]
+    Broken {
+        /// What is wrong.
+        problem: String,
+    },
     /// The settings contradict themselves.
     #[error("{field}: {problem}")]
     Options {
@@ -255,10 +267,12 @@ impl Coded for WalError {
         match self {
             Self::Fenced { .. } => Code::NotLeader,
             Self::Trimmed { .. } => Code::Conflict,
-            Self::BeyondEnd { .. } | Self::Corrupt { .. } => Code::Corrupt,
-            Self::Io { .. } | Self::Poisoned | Self::Locked { .. } | Self::Closed => {
-                Code::Unavailable
-            }
+            Self::BeyondEnd { .. } | Self::Corrupt { .. } | Self::Broken { .. } => Code::Corrupt,
+            Self::Io { .. }
+            | Self::Poisoned
+            | Self::Locked { .. }
+            | Self::Closed
+            | Self::Unavailable { .. } => Code::Unavailable,
             Self::Options { .. } => Code::InvalidArgument,
         }
     }

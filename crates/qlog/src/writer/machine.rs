@@ -215,6 +215,12 @@ impl Writer {
         &self.head
     }
 
+    /// The last position given out, committed or not.
+    #[must_use]
+    pub fn last(&self) -> Lsn {
+        self.last
+    }
+
     /// The last stamp that was given out or announced: the next append's is above it.
     #[must_use]
     pub fn last_tick(&self) -> Timestamp {

@@ -1,0 +1,153 @@
+//! The wire: sessions of peers, and questions of operators.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures::Stream;
+use holdfast_proto::{
+    internal::log_node::{self as pb, log_node_server},
+    log_node::{inspected_to_wire, reply_to_wire, request_from_wire},
+};
+use holdfast_qlog::{
+    Zone,
+    messages::{Ask, Inspected, SegmentLen},
+    node::Room,
+};
+use tokio::sync::mpsc;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tonic::{Response, Status, Streaming};
+
+use crate::core::{LogNode, NodeStatus, Stopped};
+
+/// Largest message taken: the largest record, and what is around it.
+const MESSAGE_BYTES_MAX: usize = 272 << 20;
+
+/// The service of a log-node.
+#[derive(Clone, Debug)]
+pub struct Service {
+    node: LogNode,
+    zone: Zone,
+    device: Arc<dyn crate::device::Device>,
+}
+
+impl Service {
+    /// Of this node.
+    #[must_use]
+    pub fn new(node: LogNode, zone: Zone, device: Arc<dyn crate::device::Device>) -> Self {
+        Self { node, zone, device }
+    }
+
+    /// As something that a tonic server serves.
+    #[must_use]
+    pub fn into_server(self) -> log_node_server::LogNodeServer<Self> {
+        log_node_server::LogNodeServer::new(self)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+}
+
+impl From<Stopped> for Status {
+    fn from(stopped: Stopped) -> Self {
+        Self::unavailable(stopped.to_string())
+    }
+}
+
+#[tonic::async_trait]
+impl log_node_server::LogNode for Service {
+    type SessionStream = Pin<Box<dyn Stream<Item = Result<pb::Reply, Status>> + Send>>;
+
+    async fn session(
+        &self,
+        request: tonic::Request<Streaming<pb::Request>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let mut requests = request.into_inner();
+        let (session, answers) = self.node.join().await?;
+        let (failed, failure) = mpsc::channel::<Status>(1);
+        drop(tokio::spawn(async move {
+            let mut greeted = false;
+            loop {
+                let request = match requests.message().await {
+                    Ok(Some(request)) => request,
+                    // The peer is done, or gone.
+                    Ok(None) | Err(_) => return,
+                };
+                let request = match request_from_wire(request) {
+                    Ok(request) => request,
+                    Err(malformed) => {
+                        let text = format!("malformed request: {malformed}");
+                        drop(failed.send(Status::invalid_argument(text)).await);
+                        return;
+                    }
+                };
+                greeted |= matches!(request.ask, Ask::Hello { .. });
+                if !greeted {
+                    let text = "a session begins with a hello";
+                    drop(failed.send(Status::failed_precondition(text)).await);
+                    return;
+                }
+                if let Err(stopped) = session.request(request).await {
+                    drop(failed.send(stopped.into()).await);
+                    return;
+                }
+            }
+        }));
+        let answers = ReceiverStream::new(answers).map(|reply| Ok(reply_to_wire(&reply)));
+        let failures = ReceiverStream::new(failure).map(Err);
+        Ok(Response::new(Box::pin(answers.merge(failures))))
+    }
+
+    async fn status(
+        &self,
+        _request: tonic::Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusReply>, Status> {
+        let status = self.node.status().await?;
+        let space = self.device.space();
+        let space = space.map_err(|e| Status::internal(format!("the disk cannot be asked: {e}")))?;
+        let logs = inspected(&status);
+        let NodeStatus {
+            options,
+            room,
+            read_only,
+            ..
+        } = status;
+        let state = match (read_only, room) {
+            (true, _) => pb::NodeState::ReadOnly,
+            (false, Room::Full) => pb::NodeState::Full,
+            (false, Room::Enough | Room::Little) => pb::NodeState::ReadWrite,
+        };
+        Ok(Response::new(pb::StatusReply {
+            node: options.node.to_string(),
+            zone: self.zone.0.to_string(),
+            cluster: options.cluster.0.to_vec().into(),
+            storage: options.storage.0.to_vec().into(),
+            generation: options.generation,
+            state: state.into(),
+            disk_bytes: space.total,
+            disk_free_bytes: space.free,
+            logs: logs.iter().map(inspected_to_wire).collect(),
+        }))
+    }
+}
+
+fn inspected(status: &NodeStatus) -> Vec<Inspected> {
+    status
+        .image
+        .logs
+        .iter()
+        .map(|(log, image)| Inspected {
+            log: *log,
+            promise: image.promise,
+            heard: None,
+            segments: image
+                .segments
+                .iter()
+                .map(|(segment, held)| SegmentLen {
+                    segment: *segment,
+                    first: held.first,
+                    len_certain: held.certain,
+                    len_possible: held.possible,
+                    end: held.end,
+                })
+                .collect(),
+        })
+        .collect()
+}

@@ -1,0 +1,329 @@
+//! The quorum log as a [`Wal`].
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use holdfast_meta::MetaStore;
+use holdfast_qlog::{
+    messages::{Answer, Ask, ClusterId, Owner, Read, Request, Visibility},
+    meta::{LogView, SegmentDescriptor, SegmentState, TxnOutcome, trim},
+};
+use holdfast_runtime::Clock;
+use holdfast_types::{ChannelId, Epoch, LogSegment, Lsn};
+use holdfast_wal::{TailStream, Wal, WalError, WalWriter};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{mpsc, watch},
+    task::AbortHandle,
+    time::Instant,
+};
+
+use crate::{
+    connect::Connect,
+    options::Options,
+    peers::{FromPeer, Network, Peers},
+    recovery::Recovery,
+    registry::{Registry, RegistryError},
+    tail::{self, Following},
+    writer::{Parts, Shared},
+};
+
+/// How long log-nodes are asked how far a log goes before the best answer so far counts.
+const ASK_MAX: Duration = Duration::from_secs(5);
+
+/// What the quorum log stands on.
+pub struct Components {
+    /// Epochs, segments, log-nodes.
+    pub meta: Arc<dyn MetaStore>,
+    /// How log-nodes are reached.
+    pub connect: Arc<dyn Connect>,
+    /// For stamps.
+    pub clock: Arc<dyn Clock>,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// This process.
+    pub owner: Owner,
+}
+
+/// The quorum log, seen from one process.
+pub struct QuorumWal {
+    options: Options,
+    cluster: ClusterId,
+    owner: Owner,
+    registry: Registry,
+    network: Network,
+    clock: Arc<dyn Clock>,
+    began: Instant,
+    writers: Mutex<BTreeMap<ChannelId, Weak<Shared>>>,
+    follower: AbortHandle,
+}
+
+impl std::fmt::Debug for QuorumWal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QuorumWal")
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for QuorumWal {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}
+
+impl QuorumWal {
+    /// Begins to follow the metadata. Nothing is written.
+    ///
+    /// # Errors
+    /// [`WalError::Options`]; [`WalError::Broken`] when the metadata is damaged or does not answer.
+    pub async fn open(options: Options, components: Components) -> Result<Self, WalError> {
+        options.validate().map_err(|problem| WalError::Options {
+            field: "quorum",
+            problem,
+        })?;
+        let registry = Registry::new(components.meta);
+        let (nodes, _) = registry.nodes().await.map_err(broken)?;
+        let (seen, nodes) = watch::channel(nodes);
+        let follower = tokio::spawn(registry.clone().follow_nodes(seen)).abort_handle();
+        Ok(Self {
+            options,
+            cluster: components.cluster,
+            owner: components.owner,
+            registry,
+            network: Network {
+                connect: components.connect,
+                nodes,
+            },
+            clock: components.clock,
+            began: Instant::now(),
+            writers: Mutex::default(),
+            follower,
+        })
+    }
+
+    fn local(&self, channel: ChannelId) -> Option<Arc<Shared>> {
+        let found = self.writers.lock().get(&channel)?.upgrade()?;
+        (!found.is_down()).then_some(found)
+    }
+
+    async fn view(&self, channel: ChannelId) -> Result<LogView, WalError> {
+        self.registry.view(channel).await.map_err(broken)
+    }
+
+    /// How far the last segment is committed, as its holders know. It may lag behind the writer by a moment.
+    async fn ask_committed(
+        &self,
+        channel: ChannelId,
+        segment: LogSegment,
+        descriptor: &SegmentDescriptor,
+    ) -> Lsn {
+        let before = descriptor.before();
+        let holders = &descriptor.copies.holders;
+        let (events, mut incoming) = mpsc::channel(16);
+        let mut peers = Peers::new(self.network.clone(), events);
+        for holder in holders {
+            let read = Read {
+                log: channel,
+                segment,
+                from: descriptor.first,
+                visibility: Visibility::Committed,
+                bytes_max: 0,
+            };
+            let request = Request {
+                cluster: self.cluster,
+                storage: Some(holder.storage),
+                sender: self.owner.clone(),
+                ask: Ask::Read(read),
+            };
+            peers.send(&holder.node, request);
+        }
+        let mut committed = before;
+        let mut answers = 0;
+        let answered = async {
+            while answers < descriptor.copies.quorum {
+                match incoming.recv().await {
+                    Some(FromPeer::Reply { reply, .. }) => match reply.answer {
+                        Answer::Entries(entries) => {
+                            committed = committed.max(entries.committed);
+                            answers += 1;
+                        }
+                        Answer::Rejected { .. } => answers += 1,
+                        _ => {}
+                    },
+                    Some(FromPeer::Broken { .. }) => {}
+                    None => return,
+                }
+            }
+        };
+        // Whoever is silent is not waited for: the answer is a lower bound anyway.
+        let _waited = tokio::time::timeout(ASK_MAX, answered).await;
+        committed
+    }
+
+    /// Tells the holders of segments that they are needed no more. Nobody waits: what is lost is told again by the next trim.
+    fn tell_trimmed(&self, channel: ChannelId, segments: &[(LogSegment, SegmentDescriptor)]) {
+        let Some(through) = segments.iter().map(|(segment, _)| *segment).max() else {
+            return;
+        };
+        let (events, mut incoming) = mpsc::channel(16);
+        let mut peers = Peers::new(self.network.clone(), events);
+        let mut told = BTreeMap::new();
+        for (_, descriptor) in segments {
+            for holder in &descriptor.copies.holders {
+                told.insert(holder.node.clone(), holder.storage);
+            }
+        }
+        let mut waiting = told.len();
+        for (node, storage) in told {
+            let request = Request {
+                cluster: self.cluster,
+                storage: Some(storage),
+                sender: self.owner.clone(),
+                ask: Ask::Trim {
+                    log: channel,
+                    through,
+                },
+            };
+            peers.send(&node, request);
+        }
+        tokio::spawn(async move {
+            let answered = async {
+                while waiting > 0 {
+                    match incoming.recv().await {
+                        Some(FromPeer::Reply { reply, .. }) => match reply.answer {
+                            Answer::Trimmed { .. } | Answer::Rejected { .. } => waiting -= 1,
+                            _ => {}
+                        },
+                        Some(FromPeer::Broken { .. }) => waiting -= 1,
+                        None => return,
+                    }
+                }
+            };
+            let _told = tokio::time::timeout(ASK_MAX, answered).await;
+            drop(peers);
+        });
+    }
+}
+
+fn broken(error: RegistryError) -> WalError {
+    match error {
+        RegistryError::Bad(bad) => WalError::Broken {
+            problem: bad.to_string(),
+        },
+        RegistryError::Store(error) => WalError::Unavailable {
+            problem: format!("the metadata store: {error}"),
+        },
+    }
+}
+
+#[async_trait]
+impl Wal for QuorumWal {
+    async fn open_writer(
+        &self,
+        channel: ChannelId,
+        epoch: Epoch,
+    ) -> Result<(Box<dyn WalWriter>, Lsn), WalError> {
+        let recovery = Recovery {
+            log: channel,
+            epoch,
+            owner: self.owner.clone(),
+            cluster: self.cluster,
+            options: &self.options,
+            registry: &self.registry,
+            network: &self.network,
+            clock: &self.clock,
+            began: self.began,
+        };
+        let opened = recovery.run().await?;
+        let last = opened.descriptor.before();
+        let parts = Parts {
+            log: channel,
+            cluster: self.cluster,
+            owner: self.owner.clone(),
+            options: self.options.clone(),
+            registry: self.registry.clone(),
+            network: self.network.clone(),
+            clock: Arc::clone(&self.clock),
+            began: self.began,
+        };
+        let writer = parts.start(opened);
+        self.writers.lock().insert(channel, writer.shared());
+        Ok((Box::new(writer), last))
+    }
+
+    async fn tail(&self, channel: ChannelId, from: Lsn) -> Result<TailStream, WalError> {
+        let from = from.max(Lsn(1));
+        let view = self.view(channel).await?;
+        let first = view
+            .segments
+            .values()
+            .next()
+            .map_or(Lsn(1), |descriptor| descriptor.first);
+        if from < first {
+            return Err(WalError::Trimmed { first });
+        }
+        let last = self.committed(channel).await?;
+        if from > last.next() {
+            return Err(WalError::BeyondEnd { from, last });
+        }
+        Ok(tail::follow(Following {
+            log: channel,
+            from,
+            cluster: self.cluster,
+            owner: self.owner.clone(),
+            options: self.options.clone(),
+            registry: self.registry.clone(),
+            network: self.network.clone(),
+            began: self.began,
+            committed: self.local(channel).map(|writer| writer.committed()),
+        }))
+    }
+
+    async fn committed(&self, channel: ChannelId) -> Result<Lsn, WalError> {
+        if let Some(writer) = self.local(channel) {
+            return Ok(*writer.committed().borrow());
+        }
+        let view = self.view(channel).await?;
+        let Some((segment, descriptor)) = view.last() else {
+            return Ok(Lsn(0));
+        };
+        Ok(match &descriptor.state {
+            SegmentState::Open => self.ask_committed(channel, segment, descriptor).await,
+            SegmentState::Sealed { end } | SegmentState::Tiered { end, .. } => *end,
+        })
+    }
+
+    async fn trim(&self, channel: ChannelId, upto: Lsn) -> Result<(), WalError> {
+        loop {
+            let view = self.view(channel).await?;
+            let ended: Vec<(LogSegment, SegmentDescriptor)> = view
+                .segments
+                .iter()
+                .take_while(|(_, descriptor)| descriptor.end().is_some_and(|end| end <= upto))
+                .map(|(segment, descriptor)| (*segment, descriptor.clone()))
+                .collect();
+            // The newest segment that ended stays: it says where the log goes on, should the open one be lost.
+            let Some((through, _)) = ended.last() else {
+                return Ok(());
+            };
+            let Some(txn) = trim(channel, &view, *through) else {
+                return Ok(());
+            };
+            match self.registry.txn(&txn).await {
+                TxnOutcome::Applied => self.tell_trimmed(channel, &ended),
+                // Somebody else changed the log: look again.
+                TxnOutcome::Refused => {}
+                TxnOutcome::Unknown => {
+                    return Err(WalError::Unavailable {
+                        problem: "the metadata store does not answer".to_owned(),
+                    });
+                }
+            }
+        }
+    }
+}
