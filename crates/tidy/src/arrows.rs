@@ -29,6 +29,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
         "holdfast-meta",
         &["holdfast-types", "holdfast-proto", "holdfast-runtime"],
     ),
+    // A room of its own because only the binary has to build the client of etcd.
+    ("holdfast-meta-etcd", &["holdfast-types", "holdfast-meta"]),
     (
         "holdfast-wal",
         &["holdfast-types", "holdfast-proto", "holdfast-runtime"],

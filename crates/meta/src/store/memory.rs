@@ -72,7 +72,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_contract_holds() {
-        contract::run(|| async { Arc::new(MemoryStore::new()) as Arc<dyn MetaStore> }).await;
+        contract::run_embedded(|| async { Arc::new(MemoryStore::new()) as Arc<dyn MetaStore> })
+            .await;
     }
 
     #[tokio::test]
