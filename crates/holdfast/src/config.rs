@@ -6,7 +6,7 @@ mod size;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context;
@@ -16,7 +16,7 @@ use figment::{
     providers::{Env, Format, Serialized, Toml},
     value::{Dict, Map},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub(crate) use size::Size;
 
@@ -139,19 +139,27 @@ impl Config {
 
 /// Reads the configuration that these flags lead to, and checks it.
 pub(crate) fn load(flags: &Flags) -> anyhow::Result<Config> {
-    let mut figment = Figment::from(Serialized::defaults(Config::default()));
-    if let Some(file) = &flags.config {
+    let config: Config = merge(Config::default(), flags.config.as_deref(), Given(flags))?;
+    config.validate().context("configuration")?;
+    Ok(config)
+}
+
+/// Defaults, then the file, then the environment, then what was given on the command line.
+pub(crate) fn merge<T: Serialize + DeserializeOwned>(
+    defaults: T,
+    file: Option<&Path>,
+    given: impl figment::Provider,
+) -> anyhow::Result<T> {
+    let mut figment = Figment::from(Serialized::defaults(defaults));
+    if let Some(file) = file {
         anyhow::ensure!(file.is_file(), "{} is not a file", file.display());
         figment = figment.merge(Toml::file_exact(file));
     }
-    figment = figment
+    figment
         .merge(Env::prefixed(ENVIRONMENT).split("__"))
-        .merge(Given(flags));
-    let config: Config = figment
+        .merge(given)
         .extract()
-        .map_err(|e| anyhow::anyhow!("configuration: {e}"))?;
-    config.validate().context("configuration")?;
-    Ok(config)
+        .map_err(|e| anyhow::anyhow!("configuration: {e}"))
 }
 
 /// The settings that were given as flags.

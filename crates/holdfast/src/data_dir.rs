@@ -52,6 +52,11 @@ impl DataDir {
         self.root.join("wal")
     }
 
+    /// The log-node's journal.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
     /// The objects.
     pub(crate) fn objects(&self) -> PathBuf {
         self.root.join("objects")

@@ -7,13 +7,17 @@
 //! | [`data_dir`]   | the directory of a standalone server, and who may use it             |
 //! | [`machine`]    | what the machine has                                                 |
 //! | [`standalone`] | all roles in one process over embedded parts                         |
+//! | [`server`]     | some roles of a cluster in one process, over etcd                    |
+//! | [`ctl`]        | an operator's questions to a cluster                                 |
 //! | [`http`]       | health, readiness, metrics, version                                  |
 
 mod cli;
 mod config;
+mod ctl;
 mod data_dir;
 mod http;
 mod machine;
+mod server;
 mod standalone;
 
 use std::process::ExitCode;
@@ -41,12 +45,17 @@ fn run(cli: cli::Cli) -> anyhow::Result<()> {
             let config = config::load(&flags)?;
             holdfast_runtime::telemetry::init(config.log.format.into(), &config.log.filter)
                 .context("log.filter")?;
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .thread_name("holdfast-io")
-                .build()
-                .context("cannot start the async runtime")?;
-            runtime.block_on(standalone::run(config))
+            runtime()?.block_on(standalone::run(config))
+        }
+        cli::Command::Server(flags) => {
+            let config = server::config::load(&flags)?;
+            holdfast_runtime::telemetry::init(config.log.format.into(), &config.log.filter)
+                .context("log.filter")?;
+            runtime()?.block_on(server::run(config))
+        }
+        cli::Command::Ctl { cluster, command } => {
+            let answer = runtime()?.block_on(ctl::run(&cluster, &command))?;
+            print(&answer)
         }
         cli::Command::Config {
             command: cli::ConfigCommand::Show(flags),
@@ -58,6 +67,14 @@ fn run(cli: cli::Cli) -> anyhow::Result<()> {
             print("the configuration is valid\n")
         }
     }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("holdfast-io")
+        .build()
+        .context("cannot start the async runtime")
 }
 
 /// Writes to standard output. A reader that went away is no failure.

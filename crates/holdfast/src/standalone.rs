@@ -30,7 +30,7 @@ use crate::{
 /// How long writes under way may take to be decided at shutdown.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 /// How long requests and background jobs may take to end at shutdown.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
+pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How often metrics are summarized.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// Key of the number that rises with every start and names this process's objects.
@@ -112,14 +112,14 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     ended.unwrap_or(Ok(()))
 }
 
-async fn bind(address: std::net::SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+pub(crate) async fn bind(address: std::net::SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("{key}: cannot listen on {address}: is another server using the port?")
     })
 }
 
 /// Resolves with the name of the first signal that asks this process to stop.
-fn stop_signal() -> anyhow::Result<impl Future<Output = &'static str>> {
+pub(crate) fn stop_signal() -> anyhow::Result<impl Future<Output = &'static str>> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     Ok(async move {
@@ -130,7 +130,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = &'static str>> {
     })
 }
 
-async fn upkeep(endpoints: Endpoints, shutdown: Shutdown) {
+pub(crate) async fn upkeep(endpoints: Endpoints, shutdown: Shutdown) {
     let mut tick = tokio::time::interval(METRICS_UPKEEP);
     loop {
         tokio::select! {

@@ -9,6 +9,7 @@
 //! | `recovery`   | driving a recovery to its end                                                |
 //! | `tail`       | following a log                                                              |
 //! | `peers`      | sessions with log-nodes                                                      |
+//! | [`survey`]   | what an operator asks about copies                                           |
 //! | [`connect`]  | how a log-node is reached                                                    |
 //! | [`registry`] | the metadata store as the state machines see it                              |
 
@@ -18,6 +19,7 @@ mod peers;
 pub mod quorum;
 mod recovery;
 pub mod registry;
+pub mod survey;
 mod tail;
 mod writer;
 

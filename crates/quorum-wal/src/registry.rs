@@ -1,12 +1,16 @@
 //! The metadata store as the state machines see it: views of logs, transactions as values, who the log-nodes are.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::StreamExt;
 use holdfast_meta::{MetaError, MetaStore, Txn, store};
-use holdfast_qlog::meta::{
-    BadRecord, GONE_PREFIX, Gone, LogView, MetaTxn, NODE_PREFIX, NodeRegistration, TxnOutcome,
-    log_prefix,
+use holdfast_qlog::{
+    messages::ClusterId,
+    meta::{
+        BadRecord, GONE_PREFIX, Gone, LogView, MetaTxn, NODE_PREFIX, NodeRegistration, TxnOutcome,
+        log_prefix,
+    },
 };
 use holdfast_types::ChannelId;
 use tokio::sync::watch;
@@ -124,6 +128,26 @@ impl Registry {
         }
     }
 
+    /// All logs, with all that is known of each.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn logs(&self) -> Result<BTreeMap<ChannelId, LogView>, RegistryError> {
+        let range = self.store.range("wal/").await?;
+        let mut records: BTreeMap<ChannelId, Vec<(&str, &Bytes)>> = BTreeMap::new();
+        for item in &range.items {
+            let number = item.key.split('/').nth(1).and_then(|n| n.parse().ok());
+            if let Some(log) = number {
+                let record = (item.key.as_str(), &item.value);
+                records.entry(ChannelId(log)).or_default().push(record);
+            }
+        }
+        records
+            .into_iter()
+            .map(|(log, records)| Ok((log, LogView::read(log, records)?)))
+            .collect()
+    }
+
     /// The log-nodes as of now.
     ///
     /// # Errors
@@ -188,6 +212,34 @@ impl Registry {
                 Ok((nodes, _)) => drop(seen.send(nodes)),
                 Err(_) => return,
             }
+        }
+    }
+}
+
+/// Key of the cluster's identity.
+const CLUSTER_KEY: &str = "wal/cluster";
+
+/// The cluster's identity; made by whoever asks first.
+///
+/// # Errors
+/// [`RegistryError`].
+pub async fn cluster_id(store: &dyn MetaStore) -> Result<ClusterId, RegistryError> {
+    loop {
+        if let Some(found) = store.get(CLUSTER_KEY).await? {
+            let id = found.value.as_ref().try_into().map_err(|_| BadRecord {
+                key: CLUSTER_KEY.to_owned(),
+                problem: format!("{} bytes are no identity", found.value.len()),
+            })?;
+            return Ok(ClusterId(id));
+        }
+        let made: [u8; 16] = rand::random();
+        let txn = Txn::new()
+            .expect(CLUSTER_KEY, store::Expect::Absent)
+            .put(CLUSTER_KEY, made.to_vec().into());
+        // Whether or not it was this one: what stands there counts.
+        match store.txn(txn).await {
+            Ok(_) | Err(MetaError::OutcomeUnknown { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }
