@@ -495,10 +495,10 @@ impl Writer {
             let from = self.committed.next();
             self.committed = committed;
             self.committed_at = now;
+            actions.push(WriterAction::Committed(committed));
             for lsn in from.0..=committed.0 {
                 self.commit_one(Lsn(lsn), actions);
             }
-            actions.push(WriterAction::Committed(committed));
         }
         self.try_send_roll(now, actions);
         while let Some(question) = self.questions.front().copied() {
