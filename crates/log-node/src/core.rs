@@ -308,7 +308,12 @@ impl Task {
             Room::Enough
         };
         if room != self.room {
-            tracing::info!(?room, free = space.free, total = space.total, "room on the disk");
+            tracing::info!(
+                ?room,
+                free = space.free,
+                total = space.total,
+                "room on the disk"
+            );
             self.room = room;
         }
         self.step(NodeEvent::Room(room));

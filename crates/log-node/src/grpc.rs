@@ -101,7 +101,8 @@ impl log_node_server::LogNode for Service {
     ) -> Result<Response<pb::StatusReply>, Status> {
         let status = self.node.status().await?;
         let space = self.device.space();
-        let space = space.map_err(|e| Status::internal(format!("the disk cannot be asked: {e}")))?;
+        let space =
+            space.map_err(|e| Status::internal(format!("the disk cannot be asked: {e}")))?;
         let logs = inspected(&status);
         let NodeStatus {
             options,

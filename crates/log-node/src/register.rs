@@ -102,7 +102,9 @@ fn next_life(
         (false, Some(NodeState::Drain)) => NodeState::Drain,
         (false, _) => NodeState::ReadWrite,
     };
-    let generation = identity.generation.max(same.map_or(0, |known| known.generation));
+    let generation = identity
+        .generation
+        .max(same.map_or(0, |known| known.generation));
     let wanted = NodeRegistration {
         node: Arc::clone(&registration.node),
         address: Arc::clone(&registration.address),

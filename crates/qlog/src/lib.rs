@@ -17,6 +17,7 @@
 //! | [`detect`]   | when the writer is taken for gone                                            |
 //! | [`place`]    | which nodes hold a new segment                                               |
 //! | [`heal`]     | what to do after a loss                                                      |
+//! | [`invariants`] | what must hold at every moment                                              |
 //! | [`rules`]    | the rules that are never relaxed, and how the simulator breaks them           |
 
 mod codec;
@@ -25,6 +26,7 @@ pub mod detect;
 pub mod entry;
 pub mod heal;
 pub mod image;
+pub mod invariants;
 pub mod messages;
 pub mod meta;
 pub mod node;

@@ -44,6 +44,8 @@ pub enum ReaderEvent {
         /// What.
         reply: Reply,
     },
+    /// Somebody knows that there is more: a reader that waits at the end asks at once.
+    More,
     /// Entries from object storage, as asked for; they were checked against the manifest.
     Stored(Vec<Entry>),
     /// Time passed.
@@ -134,6 +136,10 @@ impl Reader {
                 actions.extend(self.ask(now));
                 actions
             }
+            ReaderEvent::More => match self.asked {
+                Some(_) => Vec::new(),
+                None => self.ask(now),
+            },
             ReaderEvent::Tick => match self.asked {
                 Some(asked) if now.saturating_sub(asked) < self.options.resend_after => Vec::new(),
                 Some(_) => {

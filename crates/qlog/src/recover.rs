@@ -8,6 +8,9 @@
 //! compare-and-set, and a higher epoch overtakes a lower one at every step. It never gives up by the clock; it reports
 //! what it waits for.
 
+mod decide;
+mod machine;
+
 use std::{sync::Arc, time::Duration};
 
 use holdfast_types::{ChannelId, Epoch, LogSegment, Lsn, Timestamp};
@@ -18,6 +21,9 @@ use crate::{
     meta::{Gone, LogHead, LogView, MetaTxn, NodeRegistration, SegmentDescriptor, TxnOutcome},
 };
 
+pub use decide::{Undecided, Word, decide};
+pub use machine::Recoverer;
+
 /// A recoverer's names and bounds.
 #[derive(Clone, Debug)]
 pub struct RecoverOptions {
@@ -27,6 +33,11 @@ pub struct RecoverOptions {
     pub log: ChannelId,
     /// This process.
     pub owner: Owner,
+    /// The epoch to take, where somebody else gives epochs out: if it, or a higher one, was taken already, nothing is
+    /// done. `None`: the next.
+    pub epoch: Option<Epoch>,
+    /// The epoch that is to be overtaken: if there is a higher one already, nothing is done. `None`: whatever there is.
+    pub overtake: Option<Epoch>,
     /// About the most bytes of one repair message.
     pub batch_bytes: usize,
     /// Time after which a question without an answer is asked again.
@@ -60,6 +71,8 @@ pub enum RecoverEvent {
     },
     /// The log-nodes, as they registered, and the disks that are lost for good.
     Nodes(Vec<NodeRegistration>, Vec<Gone>),
+    /// The answer to [`RecoverAction::AskClockBound`].
+    ClockBound(Timestamp),
     /// Time passed.
     Tick,
 }
@@ -83,6 +96,10 @@ pub enum RecoverAction {
     },
     /// Read the log's metadata.
     ReadView,
+    /// A log-node may have forgotten a tick that it confirmed: a stamp is needed that no clock of the cluster has reached
+    /// yet. It is this node's clock plus the most by which two clocks may differ; waiting until the own clock is there
+    /// keeps stamps from running ahead.
+    AskClockBound,
     /// It moved on, or waits for something else.
     Progress(Progress),
     /// The log is open, and this process is its writer.
@@ -92,6 +109,8 @@ pub enum RecoverAction {
         /// That epoch.
         newer: Epoch,
     },
+    /// The metadata contradicts itself; an operator must look. Nothing was changed.
+    Broken(String),
 }
 
 /// How far a recovery has come.
@@ -108,6 +127,8 @@ pub enum Progress {
         /// Disks whose word would decide.
         missing: Vec<StorageId>,
     },
+    /// Too few log-nodes are registered for a new segment, or for a lost copy.
+    LackingNodes,
     /// Entries are copied.
     Repairing {
         /// The end that was found.
@@ -133,7 +154,4 @@ pub struct Opened {
     pub ended: Option<(LogSegment, Lsn)>,
     /// The new writer's first tick must be above this.
     pub tick_floor: Timestamp,
-    /// A log-node may have forgotten a tick that it confirmed: before the first tick, the new writer also waits until
-    /// its clock is past the time of this answer by as much as clocks of the cluster may differ.
-    pub wait_out_clocks: bool,
 }

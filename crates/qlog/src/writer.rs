@@ -98,6 +98,11 @@ pub enum WriterEvent {
     },
     /// What the metadata says, as asked for.
     View(LogView),
+    /// This process itself has taken the log over at a higher epoch.
+    Overtaken {
+        /// That epoch.
+        newer: Epoch,
+    },
     /// Time passed.
     Tick,
 }

@@ -2,18 +2,17 @@
 //!
 //! Messages may get lost with a session; the state machines send again what is not answered, so nothing here retries.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use holdfast_proto::{
     internal::log_node::{self as pb, log_node_client::LogNodeClient},
     log_node::{reply_from_wire, request_to_wire},
 };
 use holdfast_qlog::messages::{Answer, Ask, PROTOCOL, Reject, Reply, Request};
-use tokio::{sync::{mpsc, watch}, task::AbortHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::AbortHandle,
+};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{connect::Connect, registry::Nodes};

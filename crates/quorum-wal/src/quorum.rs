@@ -240,6 +240,9 @@ impl Wal for QuorumWal {
             began: self.began,
         };
         let opened = recovery.run().await?;
+        if let Some(older) = self.local(channel) {
+            older.overtaken(opened.head.epoch);
+        }
         let last = opened.descriptor.before();
         let parts = Parts {
             log: channel,

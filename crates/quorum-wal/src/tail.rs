@@ -1,7 +1,5 @@
 //! Following a log: the reader's state machine behind a stream.
 
-use std::sync::Arc;
-
 use futures::stream;
 use holdfast_qlog::{
     messages::{ClusterId, Owner},
@@ -136,6 +134,7 @@ async fn deliver(
                         Some(FromPeer::Broken { .. }) | None => ReaderEvent::Tick,
                     },
                     () = out.closed() => return Ok(()),
+                    () = following.more() => ReaderEvent::More,
                     () = tokio::time::sleep(wait.max(std::time::Duration::from_millis(1))) => ReaderEvent::Tick,
                 }
             }
@@ -144,6 +143,18 @@ async fn deliver(
 }
 
 impl Following {
+    /// Resolves when the writer in this process has committed more; never where there is none.
+    async fn more(&mut self) {
+        if let Some(committed) = &mut self.committed {
+            if committed.changed().await.is_ok() {
+                return;
+            }
+            // The writer is gone; the reader goes on by itself.
+            self.committed = None;
+        }
+        std::future::pending().await
+    }
+
     /// The view, or nothing when the store does not answer: the reader asks again.
     async fn view(&mut self) -> Result<Option<ReaderEvent>, WalError> {
         match self.registry.view(self.log).await {

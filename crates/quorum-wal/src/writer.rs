@@ -154,7 +154,8 @@ impl Parts {
         }
         let tasks = vec![
             tokio::spawn(take_in(Arc::downgrade(&shared), incoming)).abort_handle(),
-            tokio::spawn(keep_time(Arc::clone(&shared.wake), Arc::downgrade(&shared))).abort_handle(),
+            tokio::spawn(keep_time(Arc::clone(&shared.wake), Arc::downgrade(&shared)))
+                .abort_handle(),
             tokio::spawn(work_off(Arc::downgrade(&shared), self.registry, work)).abort_handle(),
             tokio::spawn(follow_nodes(Arc::downgrade(&shared), nodes)).abort_handle(),
         ];
@@ -205,6 +206,12 @@ impl Shared {
         self.state.lock().fenced.is_some()
     }
 
+    /// This process opened the log anew: the log-nodes would say so at the next append.
+    pub(crate) fn overtaken(&self, newer: Epoch) {
+        let state = &mut *self.state.lock();
+        self.step(state, WriterEvent::Overtaken { newer });
+    }
+
     fn has_room(&self) -> bool {
         let state = self.state.lock();
         let (bytes, entries) = self.window;
@@ -226,7 +233,8 @@ impl Shared {
         let token = state.tokens;
         state.queued += bytes;
         state.waiting.insert(token, Waiting { fate, bytes });
-        let tick = Timestamp::from_unix_ms(self.clock.unix_ms()).max(state.writer.last_tick().next());
+        let tick =
+            Timestamp::from_unix_ms(self.clock.unix_ms()).max(state.writer.last_tick().next());
         let append = AppendRequest {
             token,
             request: None,
@@ -305,7 +313,9 @@ impl Shared {
 /// Takes in what log-nodes answer.
 async fn take_in(shared: Weak<Shared>, mut incoming: mpsc::Receiver<FromPeer>) {
     while let Some(arrived) = incoming.recv().await {
-        let Some(shared) = shared.upgrade() else { return };
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
         let state = &mut *shared.state.lock();
         let event = match arrived {
             FromPeer::Reply { from, reply } => WriterEvent::Reply { from, reply },
@@ -319,7 +329,9 @@ async fn take_in(shared: Weak<Shared>, mut incoming: mpsc::Receiver<FromPeer>) {
 async fn keep_time(wake: Arc<Notify>, shared: Weak<Shared>) {
     loop {
         let wait = {
-            let Some(shared) = shared.upgrade() else { return };
+            let Some(shared) = shared.upgrade() else {
+                return;
+            };
             let state = &mut *shared.state.lock();
             if state.fenced.is_some() {
                 return;
@@ -359,7 +371,9 @@ async fn work_off(shared: Weak<Shared>, registry: Registry, mut jobs: mpsc::Rece
                 }
             },
         };
-        let Some(shared) = shared.upgrade() else { return };
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
         let state = &mut *shared.state.lock();
         shared.step(state, event);
     }
@@ -369,7 +383,9 @@ async fn work_off(shared: Weak<Shared>, registry: Registry, mut jobs: mpsc::Rece
 async fn follow_nodes(shared: Weak<Shared>, mut nodes: watch::Receiver<Nodes>) {
     while nodes.changed().await.is_ok() {
         let seen = nodes.borrow_and_update().nodes.clone();
-        let Some(shared) = shared.upgrade() else { return };
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
         let state = &mut *shared.state.lock();
         shared.step(state, WriterEvent::Nodes(seen));
     }

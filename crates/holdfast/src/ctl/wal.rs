@@ -112,7 +112,10 @@ fn status(survey: &Survey) -> Answer {
             "generation": node.generation, "storage": node.storage.to_string(),
         }));
     }
-    line(&mut text, format_args!("\nLOG  EPOCH  WRITER  PHASE  SEGMENTS  FROM  COPIES"));
+    line(
+        &mut text,
+        format_args!("\nLOG  EPOCH  WRITER  PHASE  SEGMENTS  FROM  COPIES"),
+    );
     let mut logs = Vec::new();
     for (log, view) in &survey.logs {
         let lacking: Vec<u64> = view

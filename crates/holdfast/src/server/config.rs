@@ -140,7 +140,10 @@ impl figment::Provider for Given<'_> {
         );
         put(
             "log_node_address",
-            log_node_address.as_ref().map(Value::serialize).transpose()?,
+            log_node_address
+                .as_ref()
+                .map(Value::serialize)
+                .transpose()?,
         );
         put(
             "http_address",

@@ -60,12 +60,19 @@ impl MetaTxn {
     }
 }
 
-/// Takes the next epoch of a log. Whoever wins it alone may look for the end of its last segment.
+/// Takes the next epoch of a log, or `wanted` if that is above it. Whoever wins it alone may look for the end of its last
+/// segment.
 #[must_use]
-pub fn claim(log: ChannelId, view: &LogView, owner: Owner) -> (LogHead, MetaTxn) {
+pub fn claim(
+    log: ChannelId,
+    view: &LogView,
+    owner: Owner,
+    wanted: Option<Epoch>,
+) -> (LogHead, MetaTxn) {
     let old = view.head.as_ref();
+    let next = Epoch(old.map_or(0, |h| h.epoch.0) + 1);
     let head = LogHead {
-        epoch: Epoch(old.map_or(0, |h| h.epoch.0) + 1),
+        epoch: wanted.unwrap_or(next).max(next),
         owner,
         phase: Phase::Recovering,
         segment: old.map_or(LogSegment(0), |h| h.segment),

@@ -31,10 +31,14 @@ impl DedupWindow {
 
     /// Takes in the next committed entry.
     pub fn apply(&mut self, entry: &Entry) {
-        let Some(request) = entry.request else {
-            return;
-        };
-        if self.at.insert(request, (entry.lsn, entry.tick)).is_none() {
+        if let Some(request) = entry.request {
+            self.remember(request, entry.lsn, entry.tick);
+        }
+    }
+
+    /// Takes in the next committed request.
+    pub fn remember(&mut self, request: RequestId, lsn: Lsn, tick: Timestamp) {
+        if self.at.insert(request, (lsn, tick)).is_none() {
             self.order.push_back(request);
         }
         while self.order.len() > self.requests_max {

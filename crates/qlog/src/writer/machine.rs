@@ -189,6 +189,7 @@ impl Writer {
             WriterEvent::Nodes(nodes) => self.nodes = nodes,
             WriterEvent::Txn { id, outcome } => self.txn(id, outcome, now, &mut actions),
             WriterEvent::View(view) => self.view(&view, now, &mut actions),
+            WriterEvent::Overtaken { newer } => self.step_down(newer, &mut actions),
             WriterEvent::Tick => self.tick(now, &mut actions),
         }
         if self.down.is_none() {
@@ -501,10 +502,10 @@ impl Writer {
             let from = self.committed.next();
             self.committed = committed;
             self.committed_at = now;
+            actions.push(WriterAction::Committed(committed));
             for lsn in from.0..=committed.0 {
                 self.commit_one(Lsn(lsn), actions);
             }
-            actions.push(WriterAction::Committed(committed));
         }
         self.try_send_roll(now, actions);
         while let Some(question) = self.questions.front().copied() {

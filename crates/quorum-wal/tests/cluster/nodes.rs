@@ -1,0 +1,191 @@
+//! Log-nodes in this process, each with a directory, a port and a zone of its own.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use holdfast_disk::RealDisk;
+use holdfast_journal::{Journal, JournalThread, Owner as JournalOwner};
+use holdfast_log_node::{
+    Device, LogNode, Options as NodeSettings, Registration, ThreadDevice, grpc::Service, register,
+};
+use holdfast_meta::{MemoryStore, MetaStore};
+use holdfast_qlog::{
+    Zone,
+    messages::{ClusterId, Owner},
+    node::NodeOptions,
+};
+use holdfast_quorum_wal::{Components, Options, QuorumWal, TcpConnect, registry::cluster_id};
+use holdfast_runtime::{Shutdown, SystemClock};
+use tokio::net::TcpListener;
+use tonic::transport::{Server, server::TcpIncoming};
+
+/// Longest time that anything may take; only a failing run waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits, but not for ever.
+pub(crate) async fn patiently<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("nothing happened")
+}
+
+/// A metadata store and some log-nodes.
+pub(crate) struct Cluster {
+    store: Arc<dyn MetaStore>,
+    id: ClusterId,
+    nodes: Vec<Node>,
+    writers: std::sync::atomic::AtomicU64,
+}
+
+struct Node {
+    dir: tempfile::TempDir,
+    address: Option<SocketAddr>,
+    running: Option<(Shutdown, tokio::task::JoinHandle<()>)>,
+}
+
+impl Node {
+    fn journal(&self) -> PathBuf {
+        self.dir.path().join("journal")
+    }
+}
+
+impl Cluster {
+    pub(crate) async fn start(nodes: usize) -> Self {
+        let store: Arc<dyn MetaStore> = Arc::new(MemoryStore::new());
+        let id = cluster_id(&*store).await.expect("an identity");
+        let mut cluster = Self {
+            store,
+            id,
+            nodes: Vec::new(),
+            writers: std::sync::atomic::AtomicU64::new(0),
+        };
+        for i in 0..nodes {
+            cluster.nodes.push(Node {
+                dir: tempfile::tempdir().expect("a directory"),
+                address: None,
+                running: None,
+            });
+            cluster.restart(i).await;
+        }
+        cluster
+    }
+
+    /// Ends a node's process, as far as one process can.
+    pub(crate) async fn stop(&mut self, i: usize) {
+        if let Some((shutdown, served)) = self.nodes[i].running.take() {
+            shutdown.trigger();
+            served.abort();
+            patiently(shutdown.drained(PATIENCE)).await;
+            drop(served.await);
+        }
+    }
+
+    /// Takes everything from a stopped node's disk.
+    pub(crate) fn wipe(&self, i: usize) {
+        std::fs::remove_dir_all(self.nodes[i].journal()).expect("wiped");
+    }
+
+    pub(crate) async fn restart(&mut self, i: usize) {
+        let node = &mut self.nodes[i];
+        let shutdown = Shutdown::new();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = patiently(bind(node.address.unwrap_or(any))).await;
+        let address = listener.local_addr().expect("an address");
+        node.address = Some(address);
+        let options = NodeSettings {
+            // The machine's disk may be nearly full; that is not what is tested here.
+            little_percent: 0,
+            full_percent: 0,
+            journal: holdfast_journal::Options {
+                file_bytes: 1 << 20,
+                reserve_percent: 0,
+                ..holdfast_journal::Options::default()
+            },
+            ..NodeSettings::default()
+        };
+        let owner = JournalOwner::new(holdfast_journal::ClusterId(self.id.0));
+        let dir = node.journal();
+        let (journal, recovered) = patiently(async {
+            loop {
+                // The last life's threads may still be on their way out.
+                match Journal::open_real(&dir, &owner, &options.journal) {
+                    Err(holdfast_journal::JournalError::Locked { .. }) => {
+                        tokio::task::yield_now().await;
+                    }
+                    opened => return opened.expect("a journal"),
+                }
+            }
+        })
+        .await;
+        let identity = recovered.identity;
+        let thread = JournalThread::start(journal).expect("a thread");
+        let device: Arc<dyn Device> =
+            Arc::new(ThreadDevice::new(thread, Arc::new(RealDisk), &dir, 4));
+        let name: Arc<str> = format!("log-{i}").into();
+        let zone = Zone(format!("zone-{i}").into());
+        let registration = Registration {
+            node: Arc::clone(&name),
+            address: address.to_string().into(),
+            zone: zone.clone(),
+            free_bytes: 1 << 40,
+            total_bytes: 1 << 40,
+        };
+        let data_loss = register(&*self.store, &registration, &identity)
+            .await
+            .expect("registered");
+        let started = LogNode::start(
+            &options,
+            NodeOptions {
+                cluster: self.id,
+                node: name,
+                storage: identity.storage,
+                generation: identity.generation,
+                data_loss,
+                pending_bytes_max: options.pending_bytes_max,
+                read_entries_max: options.read_entries_max,
+            },
+            Arc::clone(&device),
+            &shutdown,
+        );
+        let service = Service::new(started, zone, device).into_server();
+        let served = tokio::spawn(async move {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            let server = Server::builder().add_service(service);
+            drop(server.serve_with_incoming(incoming).await);
+        });
+        node.running = Some((shutdown, served));
+    }
+
+    /// The log as another process sees it.
+    pub(crate) async fn wal(&self) -> QuorumWal {
+        let options = Options {
+            segment_bytes: 1 << 16,
+            resend_after: Duration::from_millis(200),
+            lag_time_max: Duration::from_millis(500),
+            ..Options::default()
+        };
+        let incarnation = self
+            .writers
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let components = Components {
+            meta: Arc::clone(&self.store),
+            connect: Arc::new(TcpConnect),
+            clock: Arc::new(SystemClock::new()),
+            cluster: self.id,
+            owner: Owner {
+                node: "test".into(),
+                incarnation,
+            },
+        };
+        QuorumWal::open(options, components).await.expect("a log")
+    }
+}
+
+async fn bind(address: SocketAddr) -> TcpListener {
+    loop {
+        // The last life's connections may still hold the port.
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}
