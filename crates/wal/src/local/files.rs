@@ -18,6 +18,7 @@ use crate::wal::WalError;
 
 const LOG_SUFFIX: &str = ".wal";
 const SPARE_PREFIX: &str = "spare-";
+const NEWEST_PREFIX: &str = "newest-";
 /// Files prepared ahead or kept from trimming.
 const SPARES_MAX: usize = 2;
 /// Zeros are written this many at a time.
@@ -67,6 +68,8 @@ struct Set {
     log: VecDeque<Arc<LogFile>>,
     spares: Vec<Spare>,
     spares_made: u64,
+    /// Which file a name in the directory says is there.
+    newest_named: Option<Lsn>,
 }
 
 #[derive(Debug)]
@@ -101,11 +104,14 @@ impl Files {
             log: VecDeque::new(),
             spares: Vec::new(),
             spares_made: 0,
+            newest_named: None,
         };
-        let mut firsts = Vec::new();
+        let (mut firsts, mut named) = (Vec::new(), Vec::new());
         for name in disk.list(&dir).map_err(failed("list", &dir))? {
             if let Some(first) = first_lsn(&name) {
                 firsts.push(first);
+            } else if let Some(first) = named_newest(&name) {
+                named.push(first);
             } else if let Some(number) = name.strip_prefix(SPARE_PREFIX) {
                 set.spares_made = set.spares_made.max(number.parse().unwrap_or(0));
                 adopt_spare(&*disk, dir.join(name), sizes.segment, &mut set.spares)?;
@@ -118,6 +124,21 @@ impl Files {
             let file = LogFile::open(path, file)?;
             check_chain(set.log.back().map(|f| &**f), &file, channel, first)?;
             set.log.push_back(Arc::new(file));
+        }
+        named.sort_unstable();
+        set.newest_named = named.pop();
+        if let Some(first) = set.newest_named
+            && set
+                .log
+                .back()
+                .is_none_or(|newest| newest.header.first < first)
+        {
+            let problem = "the file is missing, and the records in it with it";
+            return Err(corrupt(&dir.join(file_name(first)), 0, problem));
+        }
+        for older in named {
+            let path = dir.join(newest_name(older));
+            disk.remove(&path).map_err(failed("remove", &path))?;
         }
         let recovered = match set.log.back() {
             Some(newest) => recover(newest)?,
@@ -191,6 +212,7 @@ impl Files {
             return Err(classify(e));
         }
         self.disk.sync_dir(&self.dir).map_err(WriteError::Fatal)?;
+        self.name_newest(first)?;
         let file = Arc::new(LogFile {
             path,
             file: spare.file,
@@ -203,6 +225,23 @@ impl Files {
         }
         set.log.push_back(Arc::clone(&file));
         Ok(file)
+    }
+
+    /// Says by a name of its own that the file starting with `first` is there. Every older file is missed by
+    /// the one that follows it; without this the loss of the newest would look like a shorter log.
+    fn name_newest(&self, first: Lsn) -> Result<(), WriteError> {
+        let before = self.set().newest_named;
+        if before == Some(first) {
+            return Ok(());
+        }
+        let path = self.dir.join(newest_name(first));
+        self.disk.create(&path).map_err(classify)?;
+        self.set().newest_named = Some(first);
+        if let Some(before) = before {
+            let path = self.dir.join(newest_name(before));
+            self.disk.remove(&path).map_err(WriteError::Fatal)?;
+        }
+        self.disk.sync_dir(&self.dir).map_err(WriteError::Fatal)
     }
 
     /// Whether the next roll would have to make its file itself.
@@ -415,6 +454,15 @@ fn first_lsn(name: &str) -> Option<Lsn> {
     let digits = name.strip_suffix(LOG_SUFFIX)?;
     let first = digits.parse().ok().map(Lsn)?;
     (file_name(first) == name).then_some(first)
+}
+
+fn newest_name(first: Lsn) -> String {
+    format!("{NEWEST_PREFIX}{:020}", first.0)
+}
+
+fn named_newest(name: &str) -> Option<Lsn> {
+    let first = name.strip_prefix(NEWEST_PREFIX)?.parse().ok().map(Lsn)?;
+    (newest_name(first) == name).then_some(first)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -347,6 +347,28 @@ async fn a_missing_file_in_the_middle_is_noticed_at_once() {
     );
 }
 
+/// A log without its newest file used to be taken for a shorter one: what was acknowledged was gone without
+/// a word, and its positions were given out again.
+#[tokio::test]
+async fn a_missing_newest_file_is_noticed_whether_or_not_there_are_older_ones() {
+    for records in [1, 6] {
+        let disk = FaultyDisk::new(1);
+        {
+            let wal = on(&disk, small());
+            let (writer, _) = wal.open_writer(CHANNEL, Epoch(1)).await.unwrap();
+            for _ in 0..records {
+                writer.append(Bytes::from(vec![0; 40_000])).1.await.unwrap();
+            }
+        }
+        let newest = format!("{records:020}.wal");
+        disk.remove(&file(&newest)).unwrap();
+        let refused = on(&disk, small()).committed(CHANNEL).await.unwrap_err();
+        let text = refused.to_string();
+        assert!(matches!(refused, WalError::Corrupt { .. }), "{text}");
+        assert!(text.contains(&newest) && text.contains("missing"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn either_copy_of_the_epoch_is_enough_and_neither_is_refused() {
     let disk = FaultyDisk::new(1);
