@@ -24,12 +24,24 @@ pub const ARROWS: &[(&str, &[&str])] = &[
         "holdfast-meta",
         &["holdfast-types", "holdfast-proto", "holdfast-runtime"],
     ),
+    // What the logs ask of a disk, so that one failing disk serves the tests of both.
+    ("holdfast-disk", &[]),
     (
         "holdfast-wal",
-        &["holdfast-types", "holdfast-proto", "holdfast-runtime"],
+        &[
+            "holdfast-types",
+            "holdfast-disk",
+            "holdfast-proto",
+            "holdfast-runtime",
+        ],
     ),
     // The protocol of the quorum log: values and state machines without I/O.
     ("holdfast-qlog", &["holdfast-types"]),
+    // The journal of a log-node: the records of `qlog`, on a disk.
+    (
+        "holdfast-journal",
+        &["holdfast-types", "holdfast-disk", "holdfast-qlog"],
+    ),
     // `meta` for the pointers to manifests.
     (
         "holdfast-storage",
