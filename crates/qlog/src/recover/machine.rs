@@ -326,15 +326,14 @@ impl Recoverer {
         let Some(last) = &work.last else {
             return;
         };
-        for (holder, word) in last.descriptor.copies.holders.iter().zip(&last.words) {
-            if word.is_none() {
-                let one = SealOne {
-                    log: self.options.log,
-                    segment: last.segment,
-                    epoch: work.head.epoch,
-                };
-                actions.push(self.send(holder, Ask::Seal(vec![one])));
-            }
+        // Those that answered are asked again too: it tells them that the recoverer lives.
+        for holder in &last.descriptor.copies.holders {
+            let one = SealOne {
+                log: self.options.log,
+                segment: last.segment,
+                epoch: work.head.epoch,
+            };
+            actions.push(self.send(holder, Ask::Seal(vec![one])));
         }
     }
 
