@@ -412,6 +412,7 @@ impl Recoverer {
                 Reject::Rotten { .. } | Reject::Unknown | Reject::Storage { .. } => {
                     last.turn += 1;
                     last.reading = None;
+                    last.unsay(from);
                 }
                 _ => {}
             },
@@ -650,6 +651,19 @@ impl Last {
         *known = (*known).max(len);
     }
 
+    /// A holder lost what it vouched for, before it was copied. Nothing was exposed, so the end is sought anew; the holder
+    /// may say something else when it is asked again.
+    fn unsay(&mut self, from: &Arc<str>) {
+        let holders = &self.descriptor.copies.holders;
+        let Some(index) = holders.iter().position(|h| h.node == *from) else {
+            return;
+        };
+        self.words[index] = None;
+        self.lens.remove(&holders[index].storage);
+        self.end = None;
+        self.last_tick = None;
+    }
+
     /// Finds the end, once; or the disks whose word is missing.
     fn decide(&mut self, gone: &[Gone]) -> Result<Lsn, Vec<StorageId>> {
         if let Some(end) = self.end {
@@ -665,10 +679,13 @@ impl Last {
                 let forfeited = gone
                     .iter()
                     .any(|g| g.forfeit && g.storage == holder.storage);
+                // What it was given since it spoke counts as well.
+                let len = self.lens.get(&holder.storage).copied();
+                let len = len.unwrap_or(before).max(before);
                 match word {
                     Some(at) => Some(Word {
-                        certain: at.len_certain.max(before),
-                        possible: at.len_possible.max(before),
+                        certain: at.len_certain.max(len),
+                        possible: at.len_possible.max(len),
                     }),
                     None if forfeited => Some(Word {
                         certain: before,
