@@ -23,7 +23,11 @@ fn every_broken_rule_is_noticed() {
         break_rule(None);
         match caught {
             Some((seed, violation)) => {
-                println!("{}: seed {seed}, {violation}, {:?}", rule.name(), began.elapsed());
+                println!(
+                    "{}: seed {seed}, {violation}, {:?}",
+                    rule.name(),
+                    began.elapsed()
+                );
             }
             None => {
                 println!("{}: SURVIVES, {:?}", rule.name(), began.elapsed());
@@ -31,5 +35,8 @@ fn every_broken_rule_is_noticed() {
             }
         }
     }
-    assert!(survivors.is_empty(), "broken rules that no seed noticed: {survivors:?}");
+    assert!(
+        survivors.is_empty(),
+        "broken rules that no seed noticed: {survivors:?}"
+    );
 }

@@ -77,6 +77,8 @@ struct Last {
     turn: usize,
     reading: Option<Duration>,
     repaired: BTreeMap<StorageId, Duration>,
+    /// When each disk was last heard of.
+    heard: BTreeMap<StorageId, Duration>,
     /// Nodes that take the place of lost ones and have not answered yet, and since when.
     trying: BTreeMap<StorageId, Duration>,
     /// Those that were tried in vain.
@@ -302,6 +304,7 @@ impl Recoverer {
                 turn: 0,
                 reading: None,
                 repaired: BTreeMap::new(),
+                heard: BTreeMap::new(),
                 trying: BTreeMap::new(),
                 vain: Vec::new(),
                 descriptor: descriptor.clone(),
@@ -363,6 +366,7 @@ impl Recoverer {
         let (epoch, Some(last)) = (work.head.epoch, &mut work.last) else {
             return;
         };
+        last.heard.insert(reply.storage, now);
         match reply.answer {
             Answer::Sealed(logs) => {
                 for at in logs {
@@ -444,6 +448,7 @@ impl Recoverer {
                         }
                         last.repaired
                             .retain(|_, at| now.saturating_sub(*at) < resend);
+                        last.unsay_silent(self.options.replace_after, now);
                     }
                     if work.clock_bound == ClockBound::Asked {
                         actions.push(RecoverAction::AskClockBound);
@@ -494,8 +499,14 @@ impl Recoverer {
             last.give_up_trying(patience, now);
             let late = now.saturating_sub(work.began) >= patience;
             let lacking = late
-                && !last.can_repair()
-                && !last.replace_lost(log, &self.nodes, &self.gone, self.options.copies, now);
+                && !last.can_repair(patience, now)
+                && !last.replace_lost(
+                    log,
+                    &self.nodes,
+                    &self.gone,
+                    self.options.copies,
+                    (patience, now),
+                );
             let reads = last.next_read(log, self.options.batch_bytes, now);
             let finished = last.is_repaired();
             let progress = Progress::Repairing {
@@ -655,9 +666,28 @@ impl Last {
     /// may say something else when it is asked again.
     fn unsay(&mut self, from: &Arc<str>) {
         let holders = &self.descriptor.copies.holders;
-        let Some(index) = holders.iter().position(|h| h.node == *from) else {
-            return;
-        };
+        if let Some(index) = holders.iter().position(|h| h.node == *from) {
+            self.unsay_at(index);
+        }
+    }
+
+    /// Drops the word of holders that went away: the others may be able to decide without them.
+    fn unsay_silent(&mut self, patience: Duration, now: Duration) {
+        for index in 0..self.words.len() {
+            let storage = self.descriptor.copies.holders[index].storage;
+            if self.words[index].is_some() && !self.is_heard(storage, patience, now) {
+                self.unsay_at(index);
+            }
+        }
+    }
+
+    fn is_heard(&self, storage: StorageId, patience: Duration, now: Duration) -> bool {
+        let heard = self.heard.get(&storage);
+        heard.is_some_and(|at| now.saturating_sub(*at) < patience)
+    }
+
+    fn unsay_at(&mut self, index: usize) {
+        let holders = &self.descriptor.copies.holders;
         self.words[index] = None;
         self.lens.remove(&holders[index].storage);
         self.end = None;
@@ -740,9 +770,14 @@ impl Last {
     }
 
     /// Whether enough holders answer.
-    fn can_repair(&self) -> bool {
+    fn can_repair(&self, patience: Duration, now: Duration) -> bool {
+        let answers = |i: &usize| {
+            let storage = self.copies.holders[*i].storage;
+            self.has(*i, Lsn(0))
+                && (self.trying.contains_key(&storage) || self.is_heard(storage, patience, now))
+        };
         self.copies
-            .suffice((0..self.copies.holders.len()).filter(|&i| self.has(i, Lsn(0))))
+            .suffice((0..self.copies.holders.len()).filter(answers))
     }
 
     /// Whether enough copies have everything, and the stamp of the last entry is known.
@@ -767,13 +802,15 @@ impl Last {
         nodes: &[NodeRegistration],
         gone: &[Gone],
         rule: crate::place::CopyRule,
-        now: Duration,
+        (patience, now): (Duration, Duration),
     ) -> bool {
+        let answers =
+            |storage| self.lens.contains_key(&storage) && self.is_heard(storage, patience, now);
         let alive: Vec<CopyHolder> = self
             .copies
             .holders
             .iter()
-            .filter(|h| self.lens.contains_key(&h.storage))
+            .filter(|h| answers(h.storage))
             .cloned()
             .collect();
         let lost: Vec<StorageId> = self
@@ -782,7 +819,7 @@ impl Last {
             .holders
             .iter()
             .map(|h| h.storage)
-            .filter(|s| !self.lens.contains_key(s))
+            .filter(|s| !answers(*s))
             .collect();
         let health = Health {
             nodes: nodes
