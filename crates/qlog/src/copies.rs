@@ -1,10 +1,10 @@
 //! Who holds the copies of a segment, and which of them together are enough.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// A failure domain: what is lost together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Zone(pub Box<str>);
+pub struct Zone(pub Arc<str>);
 
 /// One disk's identity: made with the disk, never reused. A wiped or exchanged disk gets another one, so that its
 /// emptiness is never taken for an answer.
@@ -27,7 +27,7 @@ impl fmt::Debug for StorageId {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CopyHolder {
     /// The node's name, by which its address is found.
-    pub node: Box<str>,
+    pub node: Arc<str>,
     /// The disk that was promised.
     pub storage: StorageId,
     /// Where it stands.

@@ -53,7 +53,7 @@ id! {
     Epoch(u64)
 }
 id! {
-    /// A stretch of one channel's log: written by one epoch to one set of log-nodes. Dense per channel, from 1.
+    /// A stretch of one channel's log: written by one epoch to one set of log-nodes. Numbers rise along the log, with gaps.
     LogSegment(u64)
 }
 id! {
