@@ -26,6 +26,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ),
     // What the logs ask of a disk, so that one failing disk serves the tests of both.
     ("holdfast-disk", &[]),
+    // A room of its own because only the binary has to build the client of etcd.
+    ("holdfast-meta-etcd", &["holdfast-types", "holdfast-meta"]),
     (
         "holdfast-wal",
         &[
