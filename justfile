@@ -29,6 +29,10 @@ e2e *words:
 crash seed="1":
     HOLDFAST_CRASH_SEED={{seed}} scripts/test e2e -k kill_9 -s
 
+# Explore the model of the quorum log: just model small | large | mutants | show WORD
+model *words:
+    cargo run --release -p holdfast-wal-model -- {{words}}
+
 # Start a server on ./holdfast-data
 run *flags:
     cargo run --release -- standalone {{flags}}
