@@ -5,8 +5,8 @@
 //!
 //! | module     | what it knows                                                               |
 //! |------------|-----------------------------------------------------------------------------|
-//! | [`dense`]  | f32, bf16 and i8 by simsimd, f16 and bits by own kernels                     |
-//! | [`half16`] | binary16 rows against an f32 query, accumulated in f32                       |
+//! | [`dense`]  | f32 and i8 by simsimd, bits by an own kernel                                 |
+//! | [`half16`] | rows of 16-bit floats against an f32 query, accumulated in f32               |
 //! | [`scalar`] | the oracle: plain loops in f64 and i64                                       |
 //! | [`sparse`] | inner product of sparse rows                                                 |
 
@@ -15,6 +15,7 @@ mod half16;
 pub(crate) mod scalar;
 pub(crate) mod sparse;
 
+use half16::{Half16, Narrow};
 use holdfast_types::Metric;
 
 use crate::vectors::{QueryVector, VectorData};
@@ -64,27 +65,10 @@ pub(crate) fn with_distance<S: Scan>(
             }
             _ => scan.run(|i| ordered(-dense::dot_f32(q, row(data, dim, i)))),
         },
-        (VectorData::F16 { dim, data }, QueryVector::F16(q)) => {
-            let wide: Vec<f32> = q.iter().map(|x| x.to_f32()).collect();
-            let kernel = half16::Half16::detect();
-            match metric {
-                Metric::L2 => scan.run(|i| ordered(kernel.l2(&wide, row(data, dim, i)))),
-                Metric::Cosine => {
-                    let query = dense::CosineQuery::new(&wide);
-                    scan.run(|i| ordered(query.f16(kernel, row(data, dim, i))))
-                }
-                _ => scan.run(|i| ordered(-kernel.dot(&wide, row(data, dim, i)))),
-            }
+        (VectorData::F16 { dim, data }, QueryVector::F16(q)) => narrow(data, dim, q, metric, scan),
+        (VectorData::Bf16 { dim, data }, QueryVector::Bf16(q)) => {
+            narrow(data, dim, q, metric, scan)
         }
-        (VectorData::Bf16 { dim, data }, QueryVector::Bf16(q)) => match metric {
-            Metric::L2 => scan.run(|i| ordered(dense::l2_bf16(q, row(data, dim, i)))),
-            Metric::Cosine => {
-                let wide: Vec<f32> = q.iter().map(|x| x.to_f32()).collect();
-                let query = dense::CosineQuery::new(&wide);
-                scan.run(|i| ordered(query.bf16(q, row(data, dim, i))))
-            }
-            _ => scan.run(|i| ordered(-dense::dot_bf16(q, row(data, dim, i)))),
-        },
         (VectorData::I8 { dim, data }, QueryVector::I8(q)) => match metric {
             Metric::L2 => scan.run(|i| dense::l2_i8(q, row(data, dim, i)) as f32),
             Metric::Cosine => {
@@ -110,6 +94,27 @@ pub(crate) fn with_distance<S: Scan>(
             scan.run(|i| ordered(-sparse::dot(q, rows.row(i))))
         }
         _ => unreachable!("check_query compared the types"),
+    }
+}
+
+/// [`with_distance`] for rows of 16-bit floats.
+#[inline(always)]
+fn narrow<T: Narrow, S: Scan>(
+    data: &[T],
+    dim: usize,
+    query: &[T],
+    metric: Metric,
+    scan: S,
+) -> S::Out {
+    let wide: Vec<f32> = query.iter().map(|x| x.wide()).collect();
+    let kernel = Half16::detect();
+    match metric {
+        Metric::L2 => scan.run(|i| ordered(kernel.l2(&wide, row(data, dim, i)))),
+        Metric::Cosine => {
+            let query = dense::CosineQuery::new(&wide);
+            scan.run(|i| ordered(query.narrow(kernel, row(data, dim, i))))
+        }
+        _ => scan.run(|i| ordered(-kernel.dot(&wide, row(data, dim, i)))),
     }
 }
 
