@@ -400,10 +400,11 @@ impl Journal {
         let files: Vec<_> = state.files.values().collect();
         let ends = files.iter().enumerate().map(|(at, state_of)| {
             let file = &state_of.file;
-            let until = files
-                .get(at + 1)
-                .map_or(state.tail.seq, |f| f.file.header.first_seq);
-            let end = crate::scan::walk(file, Some(until), &mut |_| Ok(())).expect("readable");
+            let next = files.get(at + 1).map(|f| &f.file.header);
+            let until = next.map_or(Some(state.tail.seq), |next| {
+                (next.file_seq == file.header.file_seq + 1).then_some(next.first_seq)
+            });
+            let end = crate::scan::walk(file, until, &mut |_| Ok(())).expect("readable");
             (file.path.clone(), end.at)
         });
         ends.collect()

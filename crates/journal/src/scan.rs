@@ -192,7 +192,10 @@ fn damaged(
     durable: u64,
 ) -> Bad {
     let until = later.map_or(file.header.capacity.max(end.at), |(at, _)| *at);
-    let next_seq = later.map_or(durable.max(end.next_seq) + 1, |(_, next)| next.seq);
+    // Behind a cut there may have been more than what is known of.
+    let unheard_of = u64::from(file.len < file.header.capacity);
+    let known_end = durable.max(end.next_seq) + 1 + unheard_of;
+    let next_seq = later.map_or(known_end, |(_, next)| next.seq);
     let single = next_seq == end.next_seq + 1;
     let (records_max, control) = match (&readable, later) {
         (Some((header, _)), Some(_)) if single => (u64::from(header.records), Some(header.control)),

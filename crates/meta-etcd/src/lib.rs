@@ -9,6 +9,7 @@
 //! | `batches`   | watch responses put together to whole transactions; pure                 |
 //! | `watcher`   | one watch that outlives its streams                                      |
 //! | [`store`]   | the [`EtcdStore`]                                                        |
+//! | `session`   | sessions as leases                                                       |
 //! | `testing`   | real members on this machine (feature `testing`)                         |
 
 mod batches;
@@ -17,6 +18,7 @@ mod keyspace;
 mod members;
 mod metrics;
 pub mod options;
+mod session;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -61,6 +61,10 @@ impl EtcdStore {
         Ok(store)
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     fn error(&self, fault: Fault) -> MetaError {
         fault.into_meta(self.shared.members.name())
     }
@@ -186,36 +190,46 @@ impl MetaStore for EtcdStore {
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnOutcome, MetaError> {
-        txn.check()?;
-        let repeatable = if txn.puts.is_empty() && txn.deletes.is_empty() {
-            Repeatable::Always
-        } else {
-            Repeatable::IfNotApplied
-        };
-        let request = self
-            .shared
-            .keys
-            .txn(&txn, |key, value| TxnOp::put(key, value, None));
-        let ask = |client: Arc<Client>| {
-            let request = request.clone();
-            async move { client.kv_client().txn(request).await }
-        };
-        let answer = self.shared.members.call("txn", repeatable, ask).await;
-        let answer = answer.map_err(|fault| self.error(fault))?;
-        if !answer.succeeded() {
-            return Ok(TxnOutcome::Failed);
-        }
-        let revision = header_revision(answer.header()).map_err(|fault| self.error(fault))?;
-        if repeatable == Repeatable::IfNotApplied {
-            self.shared.changed.fetch_max(revision, Ordering::SeqCst);
-        }
-        Ok(TxnOutcome::Done { revision })
+        transact(&self.shared, &txn, |key, value| {
+            TxnOp::put(key, value, None)
+        })
+        .await
     }
 
     async fn watch(&self, prefix: &str, after_revision: u64) -> Result<WatchStream, MetaError> {
         // The stream connects when it is first asked; it begins at a revision, so nothing is missed.
         Ok(Watcher::stream(self.shared.clone(), prefix, after_revision))
     }
+}
+
+/// Makes a transaction; `put` makes its puts.
+pub(crate) async fn transact(
+    shared: &Shared,
+    txn: &Txn,
+    put: impl Fn(Vec<u8>, Vec<u8>) -> TxnOp,
+) -> Result<TxnOutcome, MetaError> {
+    txn.check()?;
+    let repeatable = if txn.puts.is_empty() && txn.deletes.is_empty() {
+        Repeatable::Always
+    } else {
+        Repeatable::IfNotApplied
+    };
+    let request = shared.keys.txn(txn, put);
+    let ask = |client: Arc<Client>| {
+        let request = request.clone();
+        async move { client.kv_client().txn(request).await }
+    };
+    let error = |fault: Fault| fault.into_meta(shared.members.name());
+    let answer = shared.members.call("txn", repeatable, ask).await;
+    let answer = answer.map_err(error)?;
+    if !answer.succeeded() {
+        return Ok(TxnOutcome::Failed);
+    }
+    let revision = header_revision(answer.header()).map_err(error)?;
+    if repeatable == Repeatable::IfNotApplied {
+        shared.changed.fetch_max(revision, Ordering::SeqCst);
+    }
+    Ok(TxnOutcome::Done { revision })
 }
 
 fn header_revision(header: Option<&ResponseHeader>) -> Result<u64, Fault> {

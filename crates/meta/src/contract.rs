@@ -5,6 +5,10 @@
     reason = "these are tests, compiled for the tests of other crates"
 )]
 
+mod sessions;
+
+pub use sessions::run_sessions;
+
 use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;

@@ -9,6 +9,7 @@ mod error;
 mod feed;
 pub mod memory;
 pub mod on_disk;
+pub mod session;
 mod table;
 mod txn;
 

@@ -1,7 +1,7 @@
 //! The failure detector of a standby: is the writer of a log gone?
 //!
 //! Suspicion costs nothing and comes from beats that are missing. Promotion costs a little, so suspicion is confirmed
-//! first: two log-nodes must not have heard the writer either. A wrong answer is safe: the writer that was not gone is
+//! first: so many log-nodes must not have heard the writer that it cannot commit with the others. A wrong answer is safe: the writer that was not gone is
 //! fenced, and steps down.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -252,8 +252,9 @@ impl Detector {
         inspection
             .unheard
             .insert(copies.holders[at].node.clone(), unheard);
-        let confirmations = inspection.unheard.values().filter(|u| **u).count();
-        if confirmations < copies.quorum {
+        let hears = |i: &usize| inspection.unheard.get(&copies.holders[*i].node) != Some(&true);
+        if copies.suffice((0..copies.holders.len()).filter(hears)) {
+            // With the others the writer may well go on.
             return Vec::new();
         }
         let epoch = *epoch;

@@ -88,6 +88,8 @@ pub struct Append {
     pub epoch: Epoch,
     /// How the segment begins: with the first entries, and whenever the node answered [`Reject::Unknown`].
     pub open: Option<SegmentOpen>,
+    /// The last entry that this disk acknowledged to the writer: it notices that it lost something.
+    pub acknowledged: Lsn,
     /// The highest LSN that the writer knows to be committed.
     pub committed: Lsn,
     /// In order, without gaps. None: the segment is only opened.
@@ -360,6 +362,12 @@ pub enum Reject {
     #[error("entries are missing after {len}")]
     Behind {
         /// The last entry that the node has taken.
+        len: Lsn,
+    },
+    /// The disk has less than it acknowledged: it is damaged, or a copy of an earlier day.
+    #[error("{len} is the last entry here, and more was acknowledged")]
+    Forgotten {
+        /// The last entry that the node has.
         len: Lsn,
     },
     /// Too much is under way: later.

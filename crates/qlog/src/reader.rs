@@ -89,6 +89,9 @@ pub enum ReaderAction {
     },
 }
 
+/// After so many answers without anything new, the metadata and another copy are asked.
+const LOOK_EVERY: u32 = 4;
+
 /// Follows one log.
 #[derive(Clone, Debug)]
 pub struct Reader {
@@ -98,6 +101,8 @@ pub struct Reader {
     asked: Option<Duration>,
     /// Which copy is asked: counts up when one does not answer, or lacks the entry.
     turn: usize,
+    /// Answers in a row without anything new.
+    idle: u32,
     idle_until: Duration,
 }
 
@@ -111,6 +116,7 @@ impl Reader {
             view: None,
             asked: None,
             turn: 0,
+            idle: 0,
             idle_until: Duration::ZERO,
         }
     }
@@ -239,15 +245,21 @@ impl Reader {
                 let actions = self.deliver(entries, through);
                 self.asked = None;
                 if self.next == before {
+                    self.idle += 1;
                     if known.is_some() {
                         self.turn += 1;
                     } else if end.is_some() {
                         // It ended: the metadata knows what follows.
                         self.view = None;
+                    } else if self.idle.is_multiple_of(LOOK_EVERY) {
+                        // It may have ended, or gone on, without this copy being told.
+                        self.turn += 1;
+                        self.view = None;
                     }
                     self.idle_until = now + self.options.poll_every;
                     return actions;
                 }
+                self.idle = 0;
                 let mut actions = actions;
                 actions.extend(self.ask(now));
                 actions

@@ -2,14 +2,20 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use futures::future::try_join_all;
 use holdfast_meta::CollectionMeta;
 use holdfast_runtime::CpuPool;
 use holdfast_segment::{DamagedSegment, IndexFile, SealedSegment, SegmentFile};
-use holdfast_storage::{DeleteLogEntry, FileRole, Manifest, SegmentEntry, Store, delete_log};
+use holdfast_storage::{
+    DeleteLogEntry, FileRole, Manifest, ObjectInfo, SegmentEntry, Store, delete_log,
+};
 use holdfast_types::{Coded, Failure, IndexId, Lsn, SegmentId};
 
 use crate::shard::{Served, View};
+
+/// An object and its bytes.
+type Mapped = (ObjectInfo, Bytes);
 
 /// Opens segments.
 #[derive(Clone)]
@@ -76,7 +82,7 @@ impl Loader {
         wanted
             .indexes
             .retain(|i| !has.contains(&(i.index, i.build)));
-        let fresh = self.indexes(&wanted, meta).await?;
+        let (fresh, mapped) = self.indexes(&wanted, meta).await?;
         let gone: Vec<IndexId> = has
             .into_iter()
             .map(|(id, _)| id)
@@ -98,6 +104,10 @@ impl Loader {
             .await
             .map_err(|e| e.to_failure())?
             .map_err(|e| e.to_failure())?;
+        self.pool
+            .run(move || check(&mapped))
+            .await
+            .map_err(|e| e.to_failure())??;
         Ok(Served {
             entry: entry.clone(),
             segment,
@@ -106,6 +116,7 @@ impl Loader {
 
     async fn open(&self, entry: &SegmentEntry, meta: &CollectionMeta) -> Result<Served, Failure> {
         let mut files = Vec::with_capacity(entry.files.len());
+        let mut mapped = Vec::with_capacity(entry.files.len());
         for file in &entry.files {
             // A field that was dropped since has no use for its vectors.
             if let FileRole::Vector(field) = file.role
@@ -118,20 +129,25 @@ impl Loader {
                 .map(&file.object)
                 .await
                 .map_err(|e| e.to_failure())?;
+            mapped.push((file.object.clone(), bytes.clone()));
             files.push(SegmentFile {
                 role: holdfast_scan::segment_role(file.role),
                 name: file.object.path.to_string(),
                 bytes,
             });
         }
-        let indexes = self.indexes(entry, meta).await?;
+        let (indexes, mapped_indexes) = self.indexes(entry, meta).await?;
+        mapped.extend(mapped_indexes);
         let (id, partition, schema) = (entry.id, entry.partition, Arc::clone(&meta.schema));
         let segment = self
             .pool
-            .run(move || SealedSegment::open(id, partition, schema, files, indexes))
+            .run(move || {
+                let opened = SealedSegment::open(id, partition, schema, files, indexes);
+                let segment = opened.map_err(|e| e.to_failure())?;
+                check(&mapped).map(|()| segment)
+            })
             .await
-            .map_err(|e| e.to_failure())?
-            .map_err(|e| e.to_failure())?;
+            .map_err(|e| e.to_failure())??;
         Ok(Served {
             entry: entry.clone(),
             segment: Arc::new(segment),
@@ -142,8 +158,9 @@ impl Loader {
         &self,
         entry: &SegmentEntry,
         meta: &CollectionMeta,
-    ) -> Result<Vec<IndexFile>, Failure> {
+    ) -> Result<(Vec<IndexFile>, Vec<Mapped>), Failure> {
         let mut indexes = Vec::with_capacity(entry.indexes.len());
+        let mut mapped = Vec::with_capacity(entry.indexes.len());
         for index in &entry.indexes {
             let Some(definition) = meta.indexes.iter().find(|d| d.id == index.index) else {
                 continue;
@@ -156,6 +173,7 @@ impl Loader {
                 .map(&index.object)
                 .await
                 .map_err(|e| e.to_failure())?;
+            mapped.push((index.object.clone(), bytes.clone()));
             let name = index.object.path.to_string();
             indexes.push(IndexFile {
                 index: index.index,
@@ -165,7 +183,7 @@ impl Loader {
                 bytes,
             });
         }
-        Ok(indexes)
+        Ok((indexes, mapped))
     }
 
     /// Applies the deletes that came after each segment's own.
@@ -206,4 +224,11 @@ impl Loader {
         }
         Ok(())
     }
+}
+
+/// That files are those that the manifest names, once they were found in order.
+fn check(mapped: &[Mapped]) -> Result<(), Failure> {
+    mapped
+        .iter()
+        .try_for_each(|(object, bytes)| object.check(bytes).map_err(|e| e.to_failure()))
 }

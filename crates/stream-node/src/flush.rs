@@ -171,7 +171,7 @@ impl Flusher {
         let Some(before) = before.filter(|m| !m.segments.is_empty()) else {
             return Ok(None);
         };
-        let mut keys = Vec::with_capacity(before.segments.len());
+        let mut key_files = Vec::with_capacity(before.segments.len());
         for segment in &before.segments {
             let Some(file) = segment.files.iter().find(|f| f.role == FileRole::Keys) else {
                 return Err(Failure::internal(format!(
@@ -184,14 +184,22 @@ impl Flusher {
                 .map(&file.object)
                 .await
                 .map_err(|e| e.to_failure())?;
-            keys.push(KeySet::open(file.object.path.as_str(), &bytes).map_err(|e| e.to_failure())?);
+            key_files.push((file.object.clone(), bytes));
         }
         let deletes = cut.deletes.clone();
         let segments = cut.segments.clone();
         let log = self
             .channel
             .pool
-            .run(move || deletes_that_reach(&keys, &deletes, &segments))
+            .run(move || {
+                let mut keys = Vec::with_capacity(key_files.len());
+                for (object, bytes) in &key_files {
+                    let opened = KeySet::open(object.path.as_str(), bytes);
+                    keys.push(opened.map_err(|e| e.to_failure())?);
+                    object.check(bytes).map_err(|e| e.to_failure())?;
+                }
+                deletes_that_reach(&keys, &deletes, &segments)
+            })
             .await
             .map_err(|e| e.to_failure())??;
         let covered = Covered {

@@ -23,6 +23,7 @@ pub(crate) const WINDOW_BYTES: usize = 16 << 10;
 const LAG_BYTES_MAX: u64 = 24 << 10;
 const DEDUP_MAX: usize = 100_000;
 const TICK_EVERY: Duration = Duration::from_millis(10);
+const BEAT_EVERY: Duration = Duration::from_millis(50);
 const WATCH_EVERY: Duration = Duration::from_millis(200);
 
 pub(crate) struct SimProcess {
@@ -34,6 +35,7 @@ pub(crate) struct SimProcess {
     pub(crate) skew: u64,
     pub(crate) logs: BTreeMap<ChannelId, ProcessLog>,
     watched: Duration,
+    beaten: BTreeMap<ChannelId, Duration>,
 }
 
 pub(crate) struct ProcessLog {
@@ -59,6 +61,7 @@ impl SimProcess {
             skew: 0,
             logs: BTreeMap::new(),
             watched: Duration::ZERO,
+            beaten: BTreeMap::new(),
         }
     }
 
@@ -179,11 +182,11 @@ impl World {
             if state.writer.is_none() && state.recoverer.is_none() {
                 self.drive_detector(p, log, DetectEvent::Tick)?;
             }
+            self.peer_beats(p, log);
             if watch {
                 let tag = self.tag(p, log, Role::Watch);
                 let caller = tag.caller();
                 self.send(NODES + p, META, Event::MetaView { caller });
-                self.peer_beats(p, log);
                 if self.rng.chance(300_000) {
                     let tick = self.wall(p);
                     self.drive_writer(p, log, WriterEvent::Announce { tick })?;
@@ -195,9 +198,16 @@ impl World {
 
     fn peer_beats(&mut self, p: usize, log: ChannelId) {
         let state = &self.processes[p].logs[&log];
-        let Some(epoch) = state.writer.as_ref().map(|w| w.head().epoch) else {
+        let writes = state.writer.as_ref().map(|w| w.head().epoch);
+        let recovers = state.recoverer.as_ref().and_then(Recoverer::epoch);
+        let Some(epoch) = writes.or(recovers) else {
             return;
         };
+        let last = self.processes[p].beaten.insert(log, self.now);
+        if let Some(last) = last.filter(|at| self.now.saturating_sub(*at) < BEAT_EVERY) {
+            self.processes[p].beaten.insert(log, last);
+            return;
+        }
         for other in (0..PROCESSES).filter(|o| *o != p) {
             let beat = Event::PeerBeat {
                 process: other,

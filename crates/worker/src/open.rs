@@ -18,6 +18,7 @@ pub(crate) async fn segment(
     deletes: Deletes,
 ) -> Result<Arc<SealedSegment>, Failure> {
     let mut files = Vec::with_capacity(entry.files.len());
+    let mut mapped = Vec::with_capacity(entry.files.len());
     for file in &entry.files {
         if let FileRole::Vector(field) = file.role
             && meta.schema.field_by_id(field).is_none()
@@ -25,6 +26,7 @@ pub(crate) async fn segment(
             continue;
         }
         let bytes = store.map(&file.object).await.map_err(|e| e.to_failure())?;
+        mapped.push((file.object.clone(), bytes.clone()));
         let role = holdfast_scan::segment_role(file.role);
         files.push(SegmentFile {
             role,
@@ -34,10 +36,16 @@ pub(crate) async fn segment(
     }
     let (id, partition, schema) = (entry.id, entry.partition, Arc::clone(&meta.schema));
     let segment = pool
-        .run(move || SealedSegment::open(id, partition, schema, files, Vec::new()))
+        .run(move || {
+            let opened = SealedSegment::open(id, partition, schema, files, Vec::new());
+            let segment = opened.map_err(|e| e.to_failure())?;
+            for (object, bytes) in mapped {
+                object.check(&bytes).map_err(|e| e.to_failure())?;
+            }
+            Ok::<_, Failure>(segment)
+        })
         .await
-        .map_err(|e| e.to_failure())?
-        .map_err(|e| e.to_failure())?;
+        .map_err(|e| e.to_failure())??;
     let segment = Arc::new(segment);
     if deletes == Deletes::Applied {
         for log in manifest

@@ -13,7 +13,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use super::model::{DIR, Model, check, open, opened, read_all, used};
 use crate::{Journal, JournalError, Report, error::Loss};
 
-/// A journal of several files whose process was killed, and what it holds.
+/// A journal of several files that was closed, and what it holds.
 struct Sample {
     disk: SimDisk,
     model: Model,
@@ -37,7 +37,7 @@ fn sample(seed: u64) -> Sample {
         records.iter().for_each(|r| model.apply(r));
     }
     let live = live(&disk, &journal);
-    drop(journal);
+    journal.close().unwrap();
     Sample { disk, model, live }
 }
 

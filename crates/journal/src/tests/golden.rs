@@ -1,1 +1,1 @@
-//! x
+//! The bytes of format version 1, kept for ever.

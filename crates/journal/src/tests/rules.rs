@@ -1,1 +1,1 @@
-//! x
+//! The rules of the journal, one by one.

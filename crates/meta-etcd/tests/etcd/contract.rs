@@ -23,6 +23,16 @@ pub(crate) async fn every_clause_holds() {
     .await;
 }
 
+pub(crate) async fn every_clause_of_sessions_holds() {
+    let cluster = EtcdCluster::start(1).await;
+    let opened = AtomicUsize::new(0);
+    contract::run_sessions(|| async {
+        let name = format!("clause-{}", opened.fetch_add(1, Ordering::Relaxed));
+        Arc::new(EtcdStore::connect(cluster.options(&name)).await.unwrap())
+    })
+    .await;
+}
+
 pub(crate) async fn clusters_that_share_an_etcd_do_not_see_each_other() {
     let cluster = EtcdCluster::start(1).await;
     let a = EtcdStore::connect(cluster.options("a")).await.unwrap();

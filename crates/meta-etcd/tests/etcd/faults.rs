@@ -8,9 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures::StreamExt;
 use holdfast_meta::{
-    MetaError, MetaStore, Txn,
+    MetaError, MetaStore, Sessions, Txn,
     contract::{done, put, soon},
 };
 use holdfast_meta_etcd::{
@@ -275,6 +276,51 @@ pub(crate) async fn a_member_without_a_leader_is_left() {
     }
     assert_ne!(store.get("k").await.unwrap().unwrap().value, "refused");
     cluster.resume(lone);
+}
+
+pub(crate) async fn a_session_outlives_the_leader() {
+    let mut cluster = EtcdCluster::start(3).await;
+    let leader = cluster.leader().await;
+    let options = beginning_with(&cluster, leader);
+    let store = Arc::new(EtcdStore::connect(options).await.unwrap());
+    let ttl = Duration::from_secs(20);
+    let session = Arc::clone(&store).open_session(ttl).await.unwrap();
+    let mine = Txn::new().put("node/1", Bytes::from_static(b"here"));
+    let taken = done(session.txn(mine.clone()).await.unwrap());
+    cluster.kill(leader);
+    // The next leader knows the session.
+    wait_for("a put with the session", || async {
+        session.txn(mine.clone()).await.ok().map(done)
+    })
+    .await;
+    cluster.restart(leader).await;
+    let mut watch = store.watch("node/", taken).await.unwrap();
+    session.close().await.unwrap();
+    loop {
+        let changes = soon(watch.next()).await.unwrap().unwrap();
+        if changes.events[0].value.is_none() {
+            break;
+        }
+    }
+}
+
+pub(crate) async fn a_session_without_a_cluster_ends() {
+    let mut cluster = EtcdCluster::start(1).await;
+    let store = store(&cluster).await;
+    let ttl = Duration::from_secs(2);
+    let session = Arc::clone(&store).open_session(ttl).await.unwrap();
+    let mine = Txn::new().put("node/1", Bytes::from_static(b"here"));
+    let taken = done(session.txn(mine.clone()).await.unwrap());
+    cluster.kill(0);
+    // The owner knows by itself.
+    soon(session.ended()).await;
+    let late = session.txn(mine).await;
+    assert!(matches!(late, Err(MetaError::Closed(_))), "{late:?}");
+    // And so does etcd when it is back.
+    cluster.restart(0).await;
+    let mut watch = store.watch("node/", taken).await.unwrap();
+    let gone = soon(watch.next()).await.unwrap().unwrap();
+    assert_eq!(gone.events[0].value, None);
 }
 
 pub(crate) async fn nobody_is_there() {

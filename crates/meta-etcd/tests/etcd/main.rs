@@ -26,6 +26,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let tests = tests![
         contract::every_clause_holds,
+        contract::every_clause_of_sessions_holds,
         contract::clusters_that_share_an_etcd_do_not_see_each_other,
         contract::a_key_that_is_not_text_is_damage,
         large::a_range_of_many_pages_is_of_one_revision,
@@ -37,6 +38,8 @@ fn main() -> ExitCode {
         faults::all_members_start_again,
         faults::history_is_compacted,
         faults::a_member_without_a_leader_is_left,
+        faults::a_session_outlives_the_leader,
+        faults::a_session_without_a_cluster_ends,
         faults::nobody_is_there,
         model::random_transactions_under_faults,
         access::a_password_is_asked_for,

@@ -160,7 +160,7 @@ impl Node {
                 Ask::Hello { protocol } => self.hello(caller, protocol),
                 Ask::Append(append) => self.append(caller, append, now),
                 Ask::Beat(beat) => Ok(self.beat(caller, &beat, now)),
-                Ask::Seal(ones) => self.seal(caller, ones),
+                Ask::Seal(ones) => self.seal(caller, ones, now),
                 Ask::Repair(repair) => self.repair(caller, repair),
                 Ask::Finish(finish) => self.finish(caller, finish),
                 Ask::Inspect(logs) => Ok(self.inspect(caller, &logs, now)),
@@ -225,6 +225,7 @@ impl Node {
             segment,
             epoch,
             open,
+            acknowledged,
             committed,
             entries,
         } = append;
@@ -234,6 +235,11 @@ impl Node {
             return Err(Reject::Fenced { promise });
         }
         let records = self.open_records(log, segment, epoch, open)?;
+        let len = self.held(log, segment).map(|h| h.certain);
+        if len.is_none_or(|len| len < acknowledged) && acknowledged > Lsn(0) {
+            let len = len.unwrap_or(Lsn(0));
+            return Err(Reject::Forgotten { len });
+        }
         if records.is_empty() {
             let held = self.held(log, segment).ok_or(Reject::Unknown)?;
             if held.epoch != epoch {
@@ -414,7 +420,12 @@ impl Node {
         )]
     }
 
-    fn seal(&mut self, caller: Caller, ones: Vec<SealOne>) -> Result<Vec<NodeAction>, Reject> {
+    fn seal(
+        &mut self,
+        caller: Caller,
+        ones: Vec<SealOne>,
+        now: Duration,
+    ) -> Result<Vec<NodeAction>, Reject> {
         if !self.counts() {
             // Nothing is promised by a disk whose word does not count; the answer says just that.
             let answer = Answer::Sealed(ones.iter().map(|one| self.sealed_at(one)).collect());
@@ -425,6 +436,9 @@ impl Node {
         }
         let mut records = Vec::new();
         for one in &ones {
+            if one.epoch >= self.promise(one.log) {
+                self.hear(one.log, one.epoch, now);
+            }
             if one.epoch <= self.promise(one.log) {
                 continue;
             }
@@ -618,17 +632,15 @@ impl Node {
                     .expect("every record was checked against the image");
             }
             self.synced = ticket;
-        }
-        while self
-            .waiting
-            .front()
-            .is_some_and(|(t, ..)| *t <= self.synced)
-        {
-            let Some((_, caller, due)) = self.waiting.pop_front() else {
-                break;
-            };
-            let answer = self.answer(&due);
-            actions.push(self.reply(caller, answer));
+            // An answer says what was on disk when its own ticket was, not what came in the same sync: so no answer to
+            // an old epoch can follow the word of a later promise.
+            while self.waiting.front().is_some_and(|(t, ..)| *t <= ticket) {
+                let Some((_, caller, due)) = self.waiting.pop_front() else {
+                    break;
+                };
+                let answer = self.answer(&due);
+                actions.push(self.reply(caller, answer));
+            }
         }
         actions
     }

@@ -77,6 +77,8 @@ struct Last {
     turn: usize,
     reading: Option<Duration>,
     repaired: BTreeMap<StorageId, Duration>,
+    /// When each disk was last heard of.
+    heard: BTreeMap<StorageId, Duration>,
     /// Nodes that take the place of lost ones and have not answered yet, and since when.
     trying: BTreeMap<StorageId, Duration>,
     /// Those that were tried in vain.
@@ -303,6 +305,7 @@ impl Recoverer {
                 turn: 0,
                 reading: None,
                 repaired: BTreeMap::new(),
+                heard: BTreeMap::new(),
                 trying: BTreeMap::new(),
                 vain: Vec::new(),
                 descriptor: descriptor.clone(),
@@ -327,15 +330,14 @@ impl Recoverer {
         let Some(last) = &work.last else {
             return;
         };
-        for (holder, word) in last.descriptor.copies.holders.iter().zip(&last.words) {
-            if word.is_none() {
-                let one = SealOne {
-                    log: self.options.log,
-                    segment: last.segment,
-                    epoch: work.head.epoch,
-                };
-                actions.push(self.send(holder, Ask::Seal(vec![one])));
-            }
+        // Those that answered are asked again too: it tells them that the recoverer lives.
+        for holder in &last.descriptor.copies.holders {
+            let one = SealOne {
+                log: self.options.log,
+                segment: last.segment,
+                epoch: work.head.epoch,
+            };
+            actions.push(self.send(holder, Ask::Seal(vec![one])));
         }
     }
 
@@ -365,6 +367,7 @@ impl Recoverer {
         let (epoch, Some(last)) = (work.head.epoch, &mut work.last) else {
             return;
         };
+        last.heard.insert(reply.storage, now);
         match reply.answer {
             Answer::Sealed(logs) => {
                 for at in logs {
@@ -414,6 +417,7 @@ impl Recoverer {
                 Reject::Rotten { .. } | Reject::Unknown | Reject::Storage { .. } => {
                     last.turn += 1;
                     last.reading = None;
+                    last.unsay(from);
                 }
                 _ => {}
             },
@@ -445,6 +449,7 @@ impl Recoverer {
                         }
                         last.repaired
                             .retain(|_, at| now.saturating_sub(*at) < resend);
+                        last.unsay_silent(self.options.replace_after, now);
                     }
                     if work.clock_bound == ClockBound::Asked {
                         actions.push(RecoverAction::AskClockBound);
@@ -495,8 +500,14 @@ impl Recoverer {
             last.give_up_trying(patience, now);
             let late = now.saturating_sub(work.began) >= patience;
             let lacking = late
-                && !last.can_repair()
-                && !last.replace_lost(log, &self.nodes, &self.gone, self.options.copies, now);
+                && !last.can_repair(patience, now)
+                && !last.replace_lost(
+                    log,
+                    &self.nodes,
+                    &self.gone,
+                    self.options.copies,
+                    (patience, now),
+                );
             let reads = last.next_read(log, self.options.batch_bytes, now);
             let finished = last.is_repaired();
             let progress = Progress::Repairing {
@@ -652,6 +663,38 @@ impl Last {
         *known = (*known).max(len);
     }
 
+    /// A holder lost what it vouched for, before it was copied. Nothing was exposed, so the end is sought anew; the holder
+    /// may say something else when it is asked again.
+    fn unsay(&mut self, from: &Arc<str>) {
+        let holders = &self.descriptor.copies.holders;
+        if let Some(index) = holders.iter().position(|h| h.node == *from) {
+            self.unsay_at(index);
+        }
+    }
+
+    /// Drops the word of holders that went away: the others may be able to decide without them.
+    fn unsay_silent(&mut self, patience: Duration, now: Duration) {
+        for index in 0..self.words.len() {
+            let storage = self.descriptor.copies.holders[index].storage;
+            if self.words[index].is_some() && !self.is_heard(storage, patience, now) {
+                self.unsay_at(index);
+            }
+        }
+    }
+
+    fn is_heard(&self, storage: StorageId, patience: Duration, now: Duration) -> bool {
+        let heard = self.heard.get(&storage);
+        heard.is_some_and(|at| now.saturating_sub(*at) < patience)
+    }
+
+    fn unsay_at(&mut self, index: usize) {
+        let holders = &self.descriptor.copies.holders;
+        self.words[index] = None;
+        self.lens.remove(&holders[index].storage);
+        self.end = None;
+        self.last_tick = None;
+    }
+
     /// Finds the end, once; or the disks whose word is missing.
     fn decide(&mut self, gone: &[Gone]) -> Result<Lsn, Vec<StorageId>> {
         if let Some(end) = self.end {
@@ -667,10 +710,13 @@ impl Last {
                 let forfeited = gone
                     .iter()
                     .any(|g| g.forfeit && g.storage == holder.storage);
+                // What it was given since it spoke counts as well.
+                let len = self.lens.get(&holder.storage).copied();
+                let len = len.unwrap_or(before).max(before);
                 match word {
                     Some(at) => Some(Word {
-                        certain: at.len_certain.max(before),
-                        possible: at.len_possible.max(before),
+                        certain: at.len_certain.max(len),
+                        possible: at.len_possible.max(len),
                     }),
                     None if forfeited => Some(Word {
                         certain: before,
@@ -725,9 +771,14 @@ impl Last {
     }
 
     /// Whether enough holders answer.
-    fn can_repair(&self) -> bool {
+    fn can_repair(&self, patience: Duration, now: Duration) -> bool {
+        let answers = |i: &usize| {
+            let storage = self.copies.holders[*i].storage;
+            self.has(*i, Lsn(0))
+                && (self.trying.contains_key(&storage) || self.is_heard(storage, patience, now))
+        };
         self.copies
-            .suffice((0..self.copies.holders.len()).filter(|&i| self.has(i, Lsn(0))))
+            .suffice((0..self.copies.holders.len()).filter(answers))
     }
 
     /// Whether enough copies have everything, and the stamp of the last entry is known.
@@ -752,13 +803,15 @@ impl Last {
         nodes: &[NodeRegistration],
         gone: &[Gone],
         rule: crate::place::CopyRule,
-        now: Duration,
+        (patience, now): (Duration, Duration),
     ) -> bool {
+        let answers =
+            |storage| self.lens.contains_key(&storage) && self.is_heard(storage, patience, now);
         let alive: Vec<CopyHolder> = self
             .copies
             .holders
             .iter()
-            .filter(|h| self.lens.contains_key(&h.storage))
+            .filter(|h| answers(h.storage))
             .cloned()
             .collect();
         let lost: Vec<StorageId> = self
@@ -767,7 +820,7 @@ impl Last {
             .holders
             .iter()
             .map(|h| h.storage)
-            .filter(|s| !self.lens.contains_key(s))
+            .filter(|s| !answers(*s))
             .collect();
         let health = Health {
             nodes: nodes

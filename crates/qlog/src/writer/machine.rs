@@ -12,7 +12,7 @@ use super::{
     AppendOutcome, AppendRejected, AppendRequest, DedupWindow, WriterAction, WriterEvent,
     WriterOptions,
     roll::Roll,
-    target::{CONTRADICTIONS_MAX, Peer, Target},
+    target::{Peer, Target},
 };
 use crate::{
     copies::{CopyHolder, StorageId},
@@ -346,7 +346,6 @@ impl Writer {
                     peer.durable = lsn;
                     peer.sent = peer.sent.max(lsn);
                     peer.progress = now;
-                    peer.contradictions = 0;
                 }
             }
             Answer::Beat { nonce, at } => {
@@ -412,18 +411,17 @@ impl Writer {
             return;
         };
         match why {
-            Reject::Behind { len } => {
-                peer.sent = peer.durable.max(len);
-                if len < peer.durable {
-                    peer.contradictions += 1;
-                }
-            }
+            Reject::Behind { len } => peer.sent = peer.durable.max(len),
             Reject::Unknown => {
                 peer.sent = peer.durable;
-                if peer.opened {
-                    peer.contradictions += 1;
-                }
+                peer.open_asked = None;
                 peer.opened = false;
+            }
+            Reject::Forgotten { .. } => {
+                if !peer.out {
+                    actions.push(WriterAction::Suspect { node: from.clone() });
+                }
+                peer.out = true;
             }
             Reject::Busy => {
                 peer.sent = peer.durable;
@@ -442,13 +440,6 @@ impl Writer {
             | Reject::Storage { .. }
             | Reject::Cluster
             | Reject::Rotten { .. } => {}
-        }
-        let Some(peer) = self.peer(segment, from, storage) else {
-            return;
-        };
-        if peer.contradictions > CONTRADICTIONS_MAX && !peer.out {
-            peer.out = true;
-            actions.push(WriterAction::Suspect { node: from.clone() });
         }
     }
 
@@ -484,7 +475,7 @@ impl Writer {
         for target in self.targets() {
             for (holder, peer) in target.copies.holders.iter().zip(&target.peers) {
                 if peer.opened && !peer.out {
-                    actions.push(self.append_message(target, holder, false, Vec::new()));
+                    actions.push(self.append_message(target, holder, peer, false, Vec::new()));
                 }
             }
         }
@@ -615,7 +606,7 @@ impl Writer {
             let asked = peer.open_asked;
             if asked.is_none_or(|at| now.saturating_sub(at) >= self.options.resend_after) {
                 peer.open_asked = Some(now);
-                actions.push(self.append_message(target, holder, true, Vec::new()));
+                actions.push(self.append_message(target, holder, peer, true, Vec::new()));
             }
             return;
         }
@@ -641,7 +632,7 @@ impl Writer {
             let first = peer.sent.next() == target.first || opening;
             peer.sent = Lsn(peer.sent.0 + entries.len() as u64);
             peer.sent_at = now;
-            actions.push(self.append_message(target, holder, first, entries));
+            actions.push(self.append_message(target, holder, peer, first, entries));
         }
     }
 
@@ -649,6 +640,7 @@ impl Writer {
         &self,
         target: &Target,
         holder: &CopyHolder,
+        peer: &Peer,
         opening: bool,
         entries: Vec<Entry>,
     ) -> WriterAction {
@@ -664,6 +656,12 @@ impl Writer {
                 segment: target.segment,
                 epoch: self.head.epoch,
                 open,
+                // The entry before the first was never acknowledged by anybody.
+                acknowledged: if peer.durable >= target.first {
+                    peer.durable
+                } else {
+                    Lsn(0)
+                },
                 committed: self.committed,
                 entries,
             }),

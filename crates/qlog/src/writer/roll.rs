@@ -117,10 +117,15 @@ impl Writer {
             return;
         }
         self.rolled = now;
-        let Ok(copies) = place(self.options.log, &self.nodes, &avoid, rule) else {
+        let stuck = !self.current.can_commit(|peer| self.is_slow(peer, now));
+        let mut placed = place(self.options.log, &self.nodes, &avoid, rule);
+        if placed.is_err() && stuck {
+            // Those that were slow or refused may have come back, and nothing can be committed as it is.
+            placed = place(self.options.log, &self.nodes, &[], rule);
+        }
+        let Ok(copies) = placed else {
             return;
         };
-        let stuck = !self.current.can_commit(|peer| self.is_slow(peer, now));
         let fewer = copies.holders.len() < self.current.copies.holders.len();
         if fewer && !stuck {
             // A third copy that may come back is better than none.

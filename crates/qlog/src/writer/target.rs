@@ -43,14 +43,9 @@ pub(super) struct Peer {
     pub(super) paused: Duration,
     /// It cannot be used for this segment any more.
     pub(super) out: bool,
-    /// Answers in a row that contradict what it acknowledged.
-    pub(super) contradictions: u32,
     /// The highest beat in which it confirmed the epoch.
     pub(super) confirmed: u64,
 }
-
-/// Contradictions that are taken for more than a late message.
-pub(super) const CONTRADICTIONS_MAX: u32 = 4;
 
 impl Target {
     pub(super) fn new(segment: LogSegment, first: Lsn, copies: Copies, now: Duration) -> Self {
@@ -66,7 +61,6 @@ impl Target {
             heard: now,
             paused: Duration::ZERO,
             out: false,
-            contradictions: 0,
             confirmed: 0,
         };
         Self {

@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 use super::{Core, OpenIndex, Overlay, ScalarPart, SealedSegment};
 use crate::{
     DamagedSegment, FileRole, IndexFile, SegmentFile, SegmentStats,
+    fields::ReadSchema,
     file::{self, arrow::ArrowFile, blocks::damaged, keys::Keys},
     table,
     vectors::VectorColumn,
@@ -80,7 +81,7 @@ impl SealedSegment {
         let core = Arc::new(Core {
             id,
             partition,
-            schema,
+            reads: ReadSchema::new(schema),
             parts,
             vectors,
             keys: opened_keys,

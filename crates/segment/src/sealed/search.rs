@@ -46,9 +46,11 @@ impl SealedSegment {
         cancel: &Cancel,
     ) -> Result<Vec<Vec<Hit>>, SegmentError> {
         let core = &*self.core;
-        rows::check_search(&core.schema, spec)?;
+        let schema = core.reads.get();
+        let field = rows::check_search(&schema, spec)?;
         let allowed = self.allowed(spec.filter.as_deref(), spec.at, spec.ttl_before, cancel)?;
-        let column = core.vectors(spec.field)?;
+        let column = core.vectors_to_read(field)?;
+        let column = &*column;
         let search = VectorSearch {
             spec,
             column,
@@ -150,7 +152,7 @@ impl SealedSegment {
         let rows = core.keys.len();
         let mut bits = visible.into_bits(rows);
         let mut rest: Vec<Predicate> = Vec::new();
-        let primary = core.schema.primary().id;
+        let primary = core.reads.get().primary().id;
         for part in filter.conjuncts() {
             if part.is_always_true() {
                 continue;
@@ -201,7 +203,7 @@ impl Core {
         if truth::count(open) == 0 {
             return Ok(None);
         }
-        filter::passing(filter, &part.batch, &self.schema, open, cancel).map(Some)
+        filter::passing(filter, &part.batch, &self.reads.get(), open, cancel).map(Some)
     }
 }
 
