@@ -15,7 +15,9 @@ use crate::{
 
 /// The answer to a command.
 pub(crate) async fn run(flags: &ClusterFlags, command: &CtlCommand) -> anyhow::Result<String> {
-    let store = EtcdStore::open(load_etcd(flags)?).await.context("etcd")?;
+    let store = EtcdStore::connect(load_etcd(flags)?)
+        .await
+        .context("etcd")?;
     let store: Arc<dyn MetaStore> = Arc::new(store);
     let answer = match command {
         CtlCommand::Wal { command } => wal::run(&store, command).await?,

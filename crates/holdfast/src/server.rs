@@ -8,7 +8,7 @@ use anyhow::Context;
 use holdfast_disk::{Disk, RealDisk};
 use holdfast_journal::{Journal, JournalThread, Owner};
 use holdfast_log_node::{Device, LogNode, Registration, ThreadDevice, grpc::Service, register};
-use holdfast_meta::MetaStore;
+use holdfast_meta::{MetaError, MetaStore};
 use holdfast_meta_etcd::EtcdStore;
 use holdfast_qlog::{Zone, node::NodeOptions};
 use holdfast_quorum_wal::registry::cluster_id;
@@ -86,6 +86,22 @@ pub(crate) async fn run(config: ServerConfig) -> anyhow::Result<()> {
     ended.unwrap_or(Ok(()))
 }
 
+/// Waits for etcd; what waiting does not mend is an error.
+async fn connect(options: &holdfast_meta_etcd::Options) -> anyhow::Result<EtcdStore> {
+    loop {
+        match EtcdStore::connect(options.clone()).await {
+            Ok(store) => return Ok(store),
+            Err(error @ MetaError::OutOfReach { .. }) => {
+                tracing::warn!(
+                    error = format!("{:#}", anyhow::Error::new(error)),
+                    "waiting for etcd"
+                );
+            }
+            Err(error) => return Err(error).context("etcd"),
+        }
+    }
+}
+
 /// Opens the journal, tells the cluster which disk this is, and starts the node.
 async fn open_log_node(
     config: &ServerConfig,
@@ -93,8 +109,7 @@ async fn open_log_node(
     advertised: &str,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Service> {
-    let store = EtcdStore::open(config.etcd.clone()).await;
-    let store: Arc<dyn MetaStore> = Arc::new(store.context("etcd")?);
+    let store: Arc<dyn MetaStore> = Arc::new(connect(&config.etcd).await?);
     let cluster = cluster_id(&*store).await.context("etcd")?;
     let dir = data.journal();
     let options = config.log_node.journal.clone();

@@ -473,8 +473,8 @@ fn copies(cursor: &mut Cursor<'_>) -> Result<Copies, &'static str> {
     for _ in 0..count {
         holders.push(CopyHolder {
             storage: StorageId(cursor.array()?),
-            node: cursor.text()?,
-            zone: Zone(cursor.text()?),
+            node: cursor.text()?.into(),
+            zone: Zone(cursor.text()?.into()),
         });
     }
     Ok(Copies {

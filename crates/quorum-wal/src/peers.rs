@@ -196,6 +196,9 @@ fn note(node: &str, reply: &Reply) {
             Reject::Cluster | Reject::Protocol { .. } => {
                 tracing::error!(node, %log, %why, "a log-node refuses this process");
             }
+            Reject::Forgotten { .. } => {
+                tracing::error!(node, %log, %why, "a log-node lost what it acknowledged");
+            }
             Reject::ReadOnly | Reject::Storage { .. } | Reject::Damaged | Reject::Rotten { .. } => {
                 tracing::warn!(node, %log, %why, "a log-node refuses a request");
             }

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How long log-nodes are asked how far a log goes before the best answer so far counts.
-const ASK_MAX: Duration = Duration::from_secs(5);
+const ASK_MAX: Duration = Duration::from_secs(2);
 
 /// What the quorum log stands on.
 pub struct Components {
@@ -115,54 +115,69 @@ impl QuorumWal {
         self.registry.view(channel).await.map_err(broken)
     }
 
-    /// How far the last segment is committed, as its holders know. It may lag behind the writer by a moment.
+    /// How far the last segment is committed. Exact when all holders answer: what enough of them hold is committed, whether
+    /// or not the writer said so. Of fewer answers, what they are sure of: everything acknowledged is found only by the
+    /// next recovery then.
     async fn ask_committed(
         &self,
         channel: ChannelId,
         segment: LogSegment,
         descriptor: &SegmentDescriptor,
     ) -> Lsn {
-        let before = descriptor.before();
         let holders = &descriptor.copies.holders;
         let (events, mut incoming) = mpsc::channel(16);
         let mut peers = Peers::new(self.network.clone(), events);
+        let read = Read {
+            log: channel,
+            segment,
+            from: descriptor.first,
+            visibility: Visibility::Committed,
+            bytes_max: 0,
+        };
         for holder in holders {
-            let read = Read {
-                log: channel,
-                segment,
-                from: descriptor.first,
-                visibility: Visibility::Committed,
-                bytes_max: 0,
-            };
-            let request = Request {
-                cluster: self.cluster,
-                storage: Some(holder.storage),
-                sender: self.owner.clone(),
-                ask: Ask::Read(read),
-            };
-            peers.send(&holder.node, request);
+            for ask in [Ask::Read(read), Ask::Inspect(vec![channel])] {
+                let request = Request {
+                    cluster: self.cluster,
+                    storage: Some(holder.storage),
+                    sender: self.owner.clone(),
+                    ask,
+                };
+                peers.send(&holder.node, request);
+            }
         }
-        let mut committed = before;
-        let mut answers = 0;
+        let mut committed = descriptor.before();
+        let mut lens: BTreeMap<usize, Lsn> = BTreeMap::new();
         let answered = async {
-            while answers < descriptor.copies.quorum {
-                match incoming.recv().await {
-                    Some(FromPeer::Reply { reply, .. }) => match reply.answer {
-                        Answer::Entries(entries) => {
-                            committed = committed.max(entries.committed);
-                            answers += 1;
-                        }
-                        Answer::Rejected { .. } => answers += 1,
-                        _ => {}
-                    },
-                    Some(FromPeer::Broken { .. }) => {}
-                    None => return,
+            while lens.len() < holders.len() {
+                let Some(event) = incoming.recv().await else {
+                    return;
+                };
+                let FromPeer::Reply { reply, .. } = event else {
+                    continue;
+                };
+                let Some(which) = holders.iter().position(|h| h.storage == reply.storage) else {
+                    continue;
+                };
+                match reply.answer {
+                    Answer::Entries(entries) => committed = committed.max(entries.committed),
+                    Answer::Inspected(logs) => {
+                        let held = logs.iter().flat_map(|log| &log.segments);
+                        let held = held.filter(|held| held.segment == segment);
+                        let len = held.map(|held| held.len_certain).max();
+                        lens.insert(which, len.unwrap_or(descriptor.before()));
+                    }
+                    _ => {}
                 }
             }
         };
-        // Whoever is silent is not waited for: the answer is a lower bound anyway.
+        // Whoever is silent is not waited for.
         let _waited = tokio::time::timeout(ASK_MAX, answered).await;
-        committed
+        let enough = |upto: Lsn| {
+            let holds = lens.iter().filter(|(_, len)| **len >= upto);
+            descriptor.copies.suffice(holds.map(|(which, _)| *which))
+        };
+        let held = lens.values().copied().filter(|len| enough(*len)).max();
+        committed.max(held.unwrap_or(committed))
     }
 
     /// Tells the holders of segments that they are needed no more. Nobody waits: what is lost is told again by the next trim.

@@ -147,6 +147,7 @@ fn reject_to_wire(why: &Reject) -> pb::rejected::Why {
         Reject::Protocol { ours } => Why::Protocol(*ours),
         Reject::Damaged => Why::Damaged(nothing),
         Reject::Rotten { lsn } => Why::Rotten(lsn.0),
+        Reject::Forgotten { len } => Why::Forgotten(len.0),
     }
 }
 
@@ -340,5 +341,6 @@ fn reject_from_wire(why: pb::rejected::Why) -> Result<Reject, Malformed> {
         Why::Protocol(ours) => Reject::Protocol { ours },
         Why::Damaged(pb::Nothing {}) => Reject::Damaged,
         Why::Rotten(lsn) => Reject::Rotten { lsn: Lsn(lsn) },
+        Why::Forgotten(len) => Reject::Forgotten { len: Lsn(len) },
     })
 }

@@ -42,6 +42,7 @@ fn ask_to_wire(ask: &Ask) -> pb::request::Ask {
             epoch: append.epoch.0,
             open: append.open.as_ref().map(open_to_wire),
             committed: append.committed.0,
+            acknowledged: append.acknowledged.0,
             entries: append.entries.iter().map(entry_to_wire).collect(),
         }),
         Ask::Beat(beat) => Wire::Beat(pb::Beat {
@@ -137,12 +138,14 @@ fn ask_from_wire(ask: pb::request::Ask) -> Result<Ask, Malformed> {
             open,
             committed,
             entries,
+            acknowledged,
         }) => Ask::Append(Append {
             log: ChannelId(log),
             segment: LogSegment(segment),
             epoch: Epoch(epoch),
             open: open.map(open_from_wire).transpose()?,
             committed: Lsn(committed),
+            acknowledged: Lsn(acknowledged),
             entries: entries_from_wire(ChannelId(log), entries)?,
         }),
         Wire::Beat(pb::Beat { nonce, at }) => Ask::Beat(Beat {

@@ -60,6 +60,7 @@ fn asks() -> Vec<Ask> {
             epoch: EPOCH,
             open,
             committed: Lsn(6),
+            acknowledged: Lsn(5),
             entries,
         })
     };
@@ -199,6 +200,7 @@ fn answers() -> Vec<Answer> {
         Reject::Protocol { ours: PROTOCOL },
         Reject::Damaged,
         Reject::Rotten { lsn: Lsn(7) },
+        Reject::Forgotten { len: Lsn(4) },
     ];
     all.extend(rejects.map(|why| Answer::Rejected {
         log: LOG,
