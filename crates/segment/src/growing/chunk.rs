@@ -1,18 +1,22 @@
 //! Rows that were appended together, or were merged since.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use arrow_array::{ArrayRef, RecordBatch, UInt64Array};
 use arrow_select::concat::concat;
+use holdfast_expr::Predicate;
 use holdfast_types::{
     CollectionSchema, FieldId, Pk, Timestamp, columns, schema::TIMESTAMP_FIELD, time::visible,
 };
 
 use crate::{
-    SegmentError, fields,
+    SegmentError, fields, filter,
     table::{self, Part},
     vectors::{self, VectorColumn},
 };
@@ -160,6 +164,20 @@ impl Chunk {
     /// Every column but the vectors.
     pub(super) fn scalars(&self) -> &RecordBatch {
         &self.scalars
+    }
+
+    /// What `predicate` reads.
+    pub(super) fn to_filter(
+        &self,
+        schema: &CollectionSchema,
+        predicate: &Predicate,
+    ) -> Result<Cow<'_, RecordBatch>, SegmentError> {
+        filter::with_presence(predicate, &self.scalars, schema, |field| {
+            let vectors = self
+                .vectors(field)
+                .ok_or(SegmentError::UnknownField(field))?;
+            Ok(vectors.presence(0..self.len()))
+        })
     }
 
     pub(super) fn len(&self) -> usize {

@@ -243,7 +243,8 @@ impl GrowingSegment {
                 continue;
             }
             if let Some(filter) = filter {
-                words = filter::passing(filter, chunk.scalars(), &self.schema, &words, cancel)?;
+                let batch = chunk.to_filter(&self.schema, filter)?;
+                words = filter::passing(filter, &batch, &self.schema, &words, cancel)?;
             }
             let bits = BitSet::from_words(words, chunk.len());
             if bits.count() > 0 {

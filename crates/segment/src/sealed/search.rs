@@ -201,7 +201,11 @@ impl Core {
         if truth::count(open) == 0 {
             return Ok(None);
         }
-        filter::passing(filter, &part.batch, &self.schema, open, cancel).map(Some)
+        let rows = part.base..part.base + part.batch.num_rows();
+        let batch = filter::with_presence(filter, &part.batch, &self.schema, |field| {
+            Ok(self.vectors(field)?.presence(rows.clone()))
+        })?;
+        filter::passing(filter, &batch, &self.schema, open, cancel).map(Some)
     }
 }
 
