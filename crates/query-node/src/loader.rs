@@ -5,9 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use futures::future::try_join_all;
 use holdfast_meta::CollectionMeta;
 use holdfast_runtime::CpuPool;
-use holdfast_segment::{DamagedSegment, IndexFile, SealedSegment, SegmentFile};
-use holdfast_storage::{DeleteLogEntry, FileRole, Manifest, SegmentEntry, Store, delete_log};
-use holdfast_types::{Coded, Failure, IndexId, Lsn, SegmentId};
+use holdfast_segment::{DamagedSegment, SealedSegment};
+use holdfast_storage::{Manifest, SegmentEntry, Store};
+use holdfast_types::{Failure, IndexId, SegmentId};
 
 use crate::shard::{Served, View};
 
@@ -53,7 +53,12 @@ impl Loader {
             }
         }
         let opened = try_join_all(fresh.into_iter().map(|entry| self.open(entry, meta))).await?;
-        self.apply_logs(&manifest.delete_logs, &opened).await?;
+        let targets: Vec<_> = opened
+            .iter()
+            .map(|s| (s.entry.deletes_lsn, Arc::clone(&s.segment)))
+            .collect();
+        let logs = &manifest.delete_logs;
+        holdfast_scan::apply_delete_logs(&self.store, &self.pool, logs, &targets).await?;
         segments.extend(opened.into_iter().map(Arc::new));
         Ok(View {
             version: manifest.version,
@@ -76,7 +81,7 @@ impl Loader {
         wanted
             .indexes
             .retain(|i| !has.contains(&(i.index, i.build)));
-        let fresh = self.indexes(&wanted, meta).await?;
+        let fresh = holdfast_scan::index_files(&self.store, &wanted, meta).await?;
         let gone: Vec<IndexId> = has
             .into_iter()
             .map(|(id, _)| id)
@@ -95,9 +100,7 @@ impl Loader {
                 }
                 Ok::<_, DamagedSegment>(segment.map_or_else(|| Arc::clone(&from.segment), Arc::new))
             })
-            .await
-            .map_err(|e| e.to_failure())?
-            .map_err(|e| e.to_failure())?;
+            .await??;
         Ok(Served {
             entry: entry.clone(),
             segment,
@@ -105,105 +108,11 @@ impl Loader {
     }
 
     async fn open(&self, entry: &SegmentEntry, meta: &CollectionMeta) -> Result<Served, Failure> {
-        let mut files = Vec::with_capacity(entry.files.len());
-        for file in &entry.files {
-            // A field that was dropped since has no use for its vectors.
-            if let FileRole::Vector(field) = file.role
-                && meta.schema.field_by_id(field).is_none()
-            {
-                continue;
-            }
-            let bytes = self
-                .store
-                .map(&file.object)
-                .await
-                .map_err(|e| e.to_failure())?;
-            files.push(SegmentFile {
-                role: holdfast_scan::segment_role(file.role),
-                name: file.object.path.to_string(),
-                bytes,
-            });
-        }
-        let indexes = self.indexes(entry, meta).await?;
-        let (id, partition, schema) = (entry.id, entry.partition, Arc::clone(&meta.schema));
-        let segment = self
-            .pool
-            .run(move || SealedSegment::open(id, partition, schema, files, indexes))
-            .await
-            .map_err(|e| e.to_failure())?
-            .map_err(|e| e.to_failure())?;
+        let indexes = holdfast_scan::index_files(&self.store, entry, meta).await?;
         Ok(Served {
             entry: entry.clone(),
-            segment: Arc::new(segment),
+            segment: holdfast_scan::open_segment(&self.store, &self.pool, entry, meta, indexes)
+                .await?,
         })
-    }
-
-    async fn indexes(
-        &self,
-        entry: &SegmentEntry,
-        meta: &CollectionMeta,
-    ) -> Result<Vec<IndexFile>, Failure> {
-        let mut indexes = Vec::with_capacity(entry.indexes.len());
-        for index in &entry.indexes {
-            let Some(definition) = meta.indexes.iter().find(|d| d.id == index.index) else {
-                continue;
-            };
-            let Some(build) = holdfast_scan::index_build(definition, &meta.schema)? else {
-                continue;
-            };
-            let bytes = self
-                .store
-                .map(&index.object)
-                .await
-                .map_err(|e| e.to_failure())?;
-            let name = index.object.path.to_string();
-            indexes.push(IndexFile {
-                index: index.index,
-                field: index.field,
-                build,
-                name,
-                bytes,
-            });
-        }
-        Ok(indexes)
-    }
-
-    /// Applies the deletes that came after each segment's own.
-    async fn apply_logs(
-        &self,
-        logs: &[DeleteLogEntry],
-        segments: &[Served],
-    ) -> Result<(), Failure> {
-        let first = segments
-            .iter()
-            .map(|s| s.entry.deletes_lsn)
-            .min()
-            .unwrap_or(Lsn(u64::MAX));
-        for log in logs.iter().filter(|l| l.last_lsn > first) {
-            let bytes = self
-                .store
-                .read(&log.object)
-                .await
-                .map_err(|e| e.to_failure())?;
-            let path = log.object.path.clone();
-            let targets: Vec<Arc<SealedSegment>> = segments
-                .iter()
-                .filter(|s| s.entry.deletes_lsn < log.last_lsn)
-                .map(|s| Arc::clone(&s.segment))
-                .collect();
-            self.pool
-                .run(move || {
-                    let log = delete_log::decode(&path, &bytes).map_err(|e| e.to_failure())?;
-                    for (ts, keys) in log.runs() {
-                        for segment in &targets {
-                            segment.delete(&keys, ts);
-                        }
-                    }
-                    Ok::<_, Failure>(())
-                })
-                .await
-                .map_err(|e| e.to_failure())??;
-        }
-        Ok(())
     }
 }

@@ -403,8 +403,7 @@ impl Channel {
                     reply,
                 )
             })
-            .await
-            .map_err(|e| e.to_failure())??;
+            .await??;
         drop(turn);
         answer.await.unwrap_or_else(|_| {
             Err(Failure::new(
@@ -450,7 +449,7 @@ impl Channel {
             | Record::DropPartition { ts: at, .. }
             | Record::DropCollection { ts: at, .. } => *at = ts,
         }
-        let payload = record.encode().map_err(|e| e.to_failure())?;
+        let payload = record.encode()?;
         let bytes = payload.len() as u64;
         let (_, done) = self.writer.append(payload);
         stamper.issued += 1;
@@ -611,8 +610,7 @@ impl Channel {
                         });
                         (applied, ids)
                     })
-                    .await
-                    .map_err(|e| e.to_failure())?;
+                    .await?;
                 self.segment_ids.lock().await.extend(unused);
                 applied.map(|()| ts)
             }

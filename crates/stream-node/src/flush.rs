@@ -12,13 +12,14 @@ use holdfast_runtime::{Clock, MemoryKind, Shutdown};
 use holdfast_scan::Cancel;
 use holdfast_segment::{KeySet, SegmentFiles};
 use holdfast_storage::{
-    DeleteLogEntry, FileEntry, FileRole, Manifest, Manifests, NextManifest, ObjectInfo,
-    SegmentEntry, Store,
+    DeleteLogEntry, FileEntry, Manifest, Manifests, NextManifest, ObjectInfo, SegmentEntry, Store,
     delete_log::{self, Covered, DeleteLog},
     manifests::LoadError,
     paths,
 };
-use holdfast_types::{Coded, Epoch, Failure, Lsn, ManifestVersion, Pk, ShardId, Timestamp};
+use holdfast_types::{
+    Coded, Epoch, Failure, FileRole, Lsn, ManifestVersion, Pk, ShardId, Timestamp,
+};
 use tokio::sync::Notify;
 
 use crate::{
@@ -44,11 +45,7 @@ impl Flusher {
     /// Flushes one shard, and returns the segments that this made durable.
     pub(crate) async fn flush(&self, shard: &Shard) -> Result<Flushed, Failure> {
         let _one_at_a_time = shard.flushing.lock().await;
-        let before = self
-            .manifests
-            .current(shard.id)
-            .await
-            .map_err(|e| e.to_failure())?;
+        let before = self.manifests.current(shard.id).await?;
         if let Some(manifest) = &before {
             // A commit of ours whose outcome we never learnt may have succeeded: its rows are in already.
             learn(
@@ -124,13 +121,11 @@ impl Flusher {
             .channel
             .pool
             .run(move || sealing.rows.seal(&Cancel::new()))
-            .await
-            .map_err(|e| e.to_failure())?
-            .map_err(|e| e.to_failure())?;
+            .await??;
         let Some(stats) = stats else { return Ok(None) };
         let mut stored = Vec::with_capacity(files.len());
         for file in files {
-            let role = holdfast_scan::stored_role(file.role);
+            let role = file.role;
             let object = self
                 .put(
                     |attempt| {
@@ -179,12 +174,8 @@ impl Flusher {
                     segment.id
                 )));
             };
-            let bytes = self
-                .store
-                .map(&file.object)
-                .await
-                .map_err(|e| e.to_failure())?;
-            keys.push(KeySet::open(file.object.path.as_str(), &bytes).map_err(|e| e.to_failure())?);
+            let bytes = self.store.map(&file.object).await?;
+            keys.push(KeySet::open(file.object.path.as_str(), &bytes)?);
         }
         let deletes = cut.deletes.clone();
         let segments = cut.segments.clone();
@@ -192,8 +183,7 @@ impl Flusher {
             .channel
             .pool
             .run(move || deletes_that_reach(&keys, &deletes, &segments))
-            .await
-            .map_err(|e| e.to_failure())??;
+            .await??;
         let covered = Covered {
             shard,
             first: cut.covered.next(),
@@ -203,7 +193,7 @@ impl Flusher {
         };
         delete_log::write(&self.store, covered, &log)
             .await
-            .map_err(|e| e.to_failure())
+            .map_err(Failure::from)
     }
 
     /// Puts an object under a name that was never used: an attempt that failed half-way uses its name up.
@@ -217,7 +207,7 @@ impl Flusher {
         self.store
             .put(&name(attempt), bytes)
             .await
-            .map_err(|e| e.to_failure())
+            .map_err(Failure::from)
     }
 
     /// Flushes whatever has to be, when woken and now and then, until shutdown.
@@ -351,7 +341,7 @@ pub(crate) async fn learn(
         let manifest = match manifests.load(shard.id, next).await {
             // Older ones are not kept either, so nobody reads them.
             Err(LoadError::NotRetained { .. }) if !steps.is_empty() => break,
-            other => other.map_err(|e| e.to_failure())?,
+            other => other?,
         };
         steps.push((manifest.version, manifest.covers_lsn));
         if manifest.covers_lsn <= covered {
@@ -383,7 +373,7 @@ fn deletes_that_reach(
         }
     }
     for segment in segments {
-        for (list, stamps) in segment.rows.keys_and_stamps().map_err(|e| e.to_failure())? {
+        for (list, stamps) in segment.rows.keys_and_stamps()? {
             for (key, ts) in list.iter().zip(stamps) {
                 add(key, ts);
             }

@@ -26,8 +26,7 @@ pub(crate) async fn open(
     let started = parts.clock.monotonic();
     let epoch =
         holdfast_meta::claim_epoch(&*parts.meta, &holdfast_meta::keys::channel_epoch(id), owner)
-            .await
-            .map_err(|e| e.to_failure())?;
+            .await?;
     let (writer, last) = take_over(id, epoch, parts).await?;
     let hlc = Hlc::new(Arc::clone(&parts.clock));
     let shards = covered_shards(id, &parts.catalog.snapshot(), &parts.manifests, &hlc).await?;
@@ -79,7 +78,7 @@ async fn covered_shards(
             .zip(&meta.shards)
             .filter(|&(_, &channel)| channel == id)
         {
-            if let Some(manifest) = manifests.current(shard).await.map_err(|e| e.to_failure())? {
+            if let Some(manifest) = manifests.current(shard).await? {
                 hlc.observe(manifest.covers_ts);
                 hlc.observe(manifest.created);
                 let fresh = Shard::new(
@@ -103,16 +102,12 @@ async fn replay(channel: &Arc<Channel>, last: Lsn, parts: &Components) -> Result
     let mut entries = match parts.wal.tail(channel.id, Lsn(1)).await {
         Ok(entries) => entries,
         Err(WalError::Trimmed { first }) if first > last => return Ok(0),
-        Err(WalError::Trimmed { first }) => parts
-            .wal
-            .tail(channel.id, first)
-            .await
-            .map_err(|e| e.to_failure())?,
+        Err(WalError::Trimmed { first }) => parts.wal.tail(channel.id, first).await?,
         Err(error) => return Err(error.to_failure()),
     };
     let mut records = 0;
     while let Some(entry) = entries.next().await {
-        let entry = entry.map_err(|e| e.to_failure())?;
+        let entry = entry?;
         let bytes = entry.payload.len() as u64;
         let record = Record::decode(entry.payload).map_err(|e| {
             e.to_failure()

@@ -17,7 +17,7 @@ use holdfast_node_api::{
 use holdfast_runtime::{Clock, CpuPool, MemoryBudget, Shutdown};
 use holdfast_storage::{Manifests, Store};
 use holdfast_types::{
-    ChannelId, Code, Coded, CollectionId, Failure, PartitionId, SegmentId, ShardId, Timestamp,
+    ChannelId, Code, CollectionId, Failure, PartitionId, SegmentId, ShardId, Timestamp,
 };
 use holdfast_wal::Wal;
 use tokio::{sync::Notify, task::JoinHandle};
@@ -368,12 +368,7 @@ impl StreamNode for StreamNodeService {
                 let _no_flush_meanwhile = shard.flushing.lock().await;
                 shard.drop_partition(partition)?;
             }
-            let Some(current) = self
-                .manifests
-                .current(id)
-                .await
-                .map_err(|e| e.to_failure())?
-            else {
+            let Some(current) = self.manifests.current(id).await? else {
                 continue;
             };
             if current.segments.iter().any(|s| s.partition == partition) {

@@ -22,7 +22,7 @@ use holdfast_runtime::Reservation;
 use holdfast_scan::{Cancel, Readable};
 use holdfast_segment::{GrowingSegment, Hit, QuerySpec, Rows, SearchSpec};
 use holdfast_types::{
-    Coded, CollectionSchema, Failure, FieldId, Lsn, ManifestVersion, PartitionId, PkList, RowIdx,
+    CollectionSchema, Failure, FieldId, Lsn, ManifestVersion, PartitionId, PkList, RowIdx,
     SegmentId, ShardId, Timestamp,
 };
 use parking_lot::{Mutex, RwLock};
@@ -261,10 +261,7 @@ impl Shard {
                     segment
                 }
             };
-            segment
-                .rows
-                .append(batch, ts, lsn)
-                .map_err(|e| e.to_failure())?;
+            segment.rows.append(batch, ts, lsn)?;
             if let Some(reservation) = part.reservation {
                 segment.account(reservation);
             }
@@ -313,7 +310,7 @@ impl Shard {
             .collect();
         for segment in gone {
             let lsn = segment.rows.lsn();
-            for (keys, stamps) in segment.rows.keys_and_stamps().map_err(|e| e.to_failure())? {
+            for (keys, stamps) in segment.rows.keys_and_stamps()? {
                 let mut first = 0;
                 for run in stamps.chunk_by(|a, b| a == b) {
                     let keys = (first..first + run.len()).map(|i| keys.get(i)).collect();

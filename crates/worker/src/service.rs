@@ -14,10 +14,8 @@ use holdfast_segment::SegmentFiles;
 use holdfast_storage::{
     FileEntry, IndexEntry, Manifest, Manifests, NextManifest, SegmentEntry, Store, paths,
 };
-use holdfast_types::{Code, Coded, CollectionId, Epoch, Failure, SegmentId, Timestamp};
+use holdfast_types::{Code, CollectionId, Epoch, Failure, SegmentId, Timestamp};
 use metrics::{counter, histogram};
-
-use crate::open::{self, Deletes};
 
 /// How long a job waits for memory before it is put off.
 const MEMORY_WAIT: Duration = Duration::from_secs(10);
@@ -77,7 +75,7 @@ impl WorkerService {
             .budget
             .reserve(MemoryKind::IndexBuild, bytes, MEMORY_WAIT)
             .await
-            .map_err(|e| e.to_failure())
+            .map_err(Failure::from)
     }
 }
 
@@ -100,11 +98,7 @@ impl Worker for WorkerService {
         let Some(build) = holdfast_scan::index_build(definition, &meta.schema)? else {
             return Ok(JobOutcome::Obsolete);
         };
-        let Some(manifest) = manifests
-            .current(job.shard)
-            .await
-            .map_err(|e| e.to_failure())?
-        else {
+        let Some(manifest) = manifests.current(job.shard).await? else {
             return Ok(JobOutcome::Obsolete);
         };
         let Some(entry) = manifest.segment(job.segment).cloned() else {
@@ -116,18 +110,16 @@ impl Worker for WorkerService {
         let _memory = self
             .reserve(entry.bytes + entry.rows * GRAPH_BYTES_PER_ROW)
             .await?;
-        let segment =
-            open::segment(store, pool, &manifest, &entry, &meta, Deletes::Ignored).await?;
+        // An index covers dead rows as well, searches filter them: no deletes have to be known.
+        let segment = holdfast_scan::open_segment(store, pool, &entry, &meta, Vec::new()).await?;
         let (field, rows) = (definition.field, entry.rows);
         let bytes = pool
             .run(move || holdfast_segment::build_index(&segment, field, &build, &Cancel::new()))
-            .await
-            .map_err(|e| e.to_failure())?
-            .map_err(|e| e.to_failure())?;
+            .await??;
         let size = bytes.len();
         let number = self.unique().await?;
         let path = paths::index_file(job.shard, job.segment, job.index, number);
-        let object = store.put(&path, bytes).await.map_err(|e| e.to_failure())?;
+        let object = store.put(&path, bytes).await?;
         let index = IndexEntry {
             index: job.index,
             field,
@@ -168,11 +160,7 @@ impl Worker for WorkerService {
         let Some(meta) = self.meta(job.shard.collection) else {
             return Ok(obsolete);
         };
-        let Some(manifest) = manifests
-            .current(job.shard)
-            .await
-            .map_err(|e| e.to_failure())?
-        else {
+        let Some(manifest) = manifests.current(job.shard).await? else {
             return Ok(obsolete);
         };
         let sources: Option<Vec<SegmentEntry>> = job
@@ -193,9 +181,12 @@ impl Worker for WorkerService {
         let _memory = self.reserve(sources.iter().map(|s| s.bytes).sum()).await?;
         let mut segments = Vec::with_capacity(sources.len());
         for entry in &sources {
-            segments
-                .push(open::segment(store, pool, &manifest, entry, &meta, Deletes::Applied).await?);
+            let segment =
+                holdfast_scan::open_segment(store, pool, entry, &meta, Vec::new()).await?;
+            segments.push((entry.deletes_lsn, segment));
         }
+        holdfast_scan::apply_delete_logs(store, pool, &manifest.delete_logs, &segments).await?;
+        let segments: Vec<_> = segments.into_iter().map(|(_, segment)| segment).collect();
         let (schema, drop_before, expired) = (
             Arc::clone(&meta.schema),
             job.drop_deleted_before,
@@ -205,22 +196,19 @@ impl Worker for WorkerService {
             .run(move || {
                 holdfast_segment::merge(&segments, drop_before, &schema, expired, &Cancel::new())
             })
-            .await
-            .map_err(|e| e.to_failure())?
-            .map_err(|e| e.to_failure())?;
+            .await??;
         let target = match stats {
             None => None,
             Some(stats) => {
                 let id = SegmentId(self.parts.catalog.allocate_ids(1).await?);
                 let mut stored = Vec::with_capacity(files.len());
                 for file in files {
-                    let role = holdfast_scan::stored_role(file.role);
-                    let path = paths::segment_file(job.shard, id, self.parts.epoch, 0, role);
-                    let object = store
-                        .put(&path, file.bytes)
-                        .await
-                        .map_err(|e| e.to_failure())?;
-                    stored.push(FileEntry { role, object });
+                    let path = paths::segment_file(job.shard, id, self.parts.epoch, 0, file.role);
+                    let object = store.put(&path, file.bytes).await?;
+                    stored.push(FileEntry {
+                        role: file.role,
+                        object,
+                    });
                 }
                 Some(SegmentEntry {
                     id,

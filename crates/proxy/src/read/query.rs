@@ -261,8 +261,7 @@ async fn rows(
     let columns = proxy
         .pool
         .run(move || output.to_wire(&schema, &batch))
-        .await
-        .map_err(|e| e.to_failure())??;
+        .await??;
     Ok(results(view, plan, columns, names))
 }
 

@@ -318,9 +318,7 @@ async fn vectors_of(
                 view.meta.name
             ))
         })?;
-        if let Some(vector) =
-            holdfast_segment::query_vector(column, row, field).map_err(|e| e.to_failure())?
-        {
+        if let Some(vector) = holdfast_segment::query_vector(column, row, field)? {
             queries.push(vector);
             places.push(place);
         }

@@ -103,11 +103,7 @@ async fn write(
     unchanged_since: Option<Timestamp>,
 ) -> Result<Timestamp, Failure> {
     let its = Arc::clone(meta);
-    let parts = proxy
-        .pool
-        .run(move || delete_parts(&its, &keys))
-        .await
-        .map_err(|e| e.to_failure())??;
+    let parts = proxy.pool.run(move || delete_parts(&its, &keys)).await??;
     send(proxy, meta, parts, unchanged_since).await
 }
 

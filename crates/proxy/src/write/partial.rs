@@ -96,8 +96,7 @@ pub(crate) async fn upsert(
         let (parts, found) = proxy
             .pool
             .run(move || changes(&its, &what, before))
-            .await
-            .map_err(|e| e.to_failure())??;
+            .await??;
         match send(proxy, meta, parts, Some(since)).await {
             Ok(ts) => break (ts, found),
             Err(failure)
