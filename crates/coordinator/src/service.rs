@@ -310,7 +310,7 @@ impl Coordinator for CoordinatorService {
     }
 
     async fn compaction_progress(&self, id: i64) -> Result<CompactionProgress, Failure> {
-        self.runs.lock().progress(id)
+        Ok(self.runs.lock().progress(id))
     }
 
     async fn stored_segments(&self, name: &CollectionName) -> Result<Vec<StoredSegment>, Failure> {
