@@ -363,7 +363,7 @@ def check(client, name, expression, want, params=None):
         f"for example {DATA[(extra or missing)[0]]}"
     )
     # A search under the same filter agrees with the query.
-    hits = client.search(name, [[0.0, 0.0]], filter=expression, limit=1000, **options)[0]
+    hits = client.search(name, [[0.0, 0.0]], anns_field="v", filter=expression, limit=1000, **options)[0]
     assert {h["id"] for h in hits} == want, f"search disagrees with query: {expression[:200]}"
 
 
@@ -387,7 +387,7 @@ def test_template_values_are_values_not_text(shared_client, stage, expression, p
 def test_a_wrong_expression_is_refused_with_a_reason(shared_client, loaded, expression, pattern):
     for call in (
         lambda: shared_client.query(loaded, filter=expression),
-        lambda: shared_client.search(loaded, [[0.0, 0.0]], filter=expression),
+        lambda: shared_client.search(loaded, [[0.0, 0.0]], anns_field="v", filter=expression),
         lambda: shared_client.delete(loaded, filter=expression),
     ):
         with pytest.raises(MilvusException) as caught:

@@ -11,7 +11,7 @@ use holdfast_node_api::{
     query_node::{LoadProgress, LoadedSegment},
     read::{HitLists, NodeFetch, NodeQuery, NodeSearch, ReadView, RowSet},
 };
-use holdfast_runtime::{Clock, CpuPool, Shutdown};
+use holdfast_runtime::{Clock, CpuPool, MemoryBudget, Shutdown};
 use holdfast_segment::{QuerySpec, SealedSegment, SearchSpec};
 use holdfast_storage::{Manifests, Store};
 use holdfast_types::{
@@ -46,6 +46,8 @@ pub struct Components {
     pub clock: Arc<dyn Clock>,
     /// Where computing happens.
     pub pool: Arc<CpuPool>,
+    /// What memory there is.
+    pub budget: Arc<MemoryBudget>,
 }
 
 /// The server of flushed segments.
@@ -367,7 +369,7 @@ impl QueryNode for QueryNodeService {
             let shards: Vec<Arc<ServedShard>> = meta
                 .shard_ids()
                 .zip(&meta.shards)
-                .map(|(id, &channel)| Arc::new(ServedShard::new(id, channel)))
+                .map(|(id, &channel)| Arc::new(ServedShard::new(id, channel, &self.0.parts.budget)))
                 .collect();
             started.extend(shards.iter().cloned());
             collections.insert(collection, shards);

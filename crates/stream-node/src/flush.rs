@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use crate::{
     channel::Channel,
     metrics,
-    shard::{Cut, MemorySegment, Shard},
+    shard::{Cut, DeletedKeys, MemorySegment, Shard},
 };
 
 /// First pause after a failed flush.
@@ -108,14 +108,13 @@ impl Flusher {
         cut: &Cut,
     ) -> Result<Option<SegmentEntry>, Failure> {
         // The files are a second copy of the rows for as long as they are written.
-        let memory = self
-            .channel
-            .budget
-            .reserve(MemoryKind::IndexBuild, segment.bytes(), SEAL_MEMORY_WAIT)
-            .await;
-        if let Err(error) = &memory {
-            tracing::warn!(shard = %shard, %error, "sealing without memory set aside for it: the flush is what frees memory");
-        }
+        let bytes = segment.bytes();
+        let budget = &self.channel.budget;
+        let reserved = budget.reserve(MemoryKind::Build, bytes, SEAL_MEMORY_WAIT);
+        let _memory = reserved.await.unwrap_or_else(|error| {
+            tracing::warn!(shard = %shard, %error, "sealing beyond the memory budget: the flush is what frees memory");
+            budget.charge(MemoryKind::Build, bytes)
+        });
         let sealing = Arc::clone(segment);
         let SegmentFiles { files, stats } = self
             .channel
@@ -177,6 +176,11 @@ impl Flusher {
             let bytes = self.store.map(&file.object).await?;
             keys.push(KeySet::open(file.object.path.as_str(), &bytes)?);
         }
+        // The keys that are found, then sorted, and the log that is made of them: at most all keys.
+        let most = cut.deletes.iter().map(|d| d.keys.len()).sum::<usize>()
+            + cut.segments.iter().map(|s| s.rows.len()).sum::<usize>();
+        let bytes = most * (size_of::<(Pk, Timestamp)>() + size_of::<(u64, u64)>());
+        let _memory = self.channel.budget.charge(MemoryKind::Build, bytes as u64);
         let deletes = cut.deletes.clone();
         let segments = cut.segments.clone();
         let log = self
@@ -292,11 +296,11 @@ impl Flusher {
         let channel = &self.channel;
         let (now, linger) = (channel.clock.monotonic(), channel.options.linger);
         // When memory is short, what lingers only for the sake of older reads goes first.
-        let (used, limit) = (
+        let (used, room) = (
             channel.budget.used(MemoryKind::Growing),
-            channel.budget.limit(MemoryKind::Growing),
+            channel.budget.room(MemoryKind::Growing),
         );
-        let linger = if used > limit / 2 {
+        let linger = if used > room / 2 {
             linger.min(Duration::from_secs(1))
         } else {
             linger
@@ -358,7 +362,7 @@ pub(crate) async fn learn(
 /// The deletes that may reach a row of the segments whose keys are given, in stamp order.
 fn deletes_that_reach(
     keys: &[KeySet],
-    deletes: &[crate::shard::DeletedKeys],
+    deletes: &[Arc<DeletedKeys>],
     segments: &[Arc<MemorySegment>],
 ) -> Result<DeleteLog, Failure> {
     let mut found: Vec<(Pk, Timestamp)> = Vec::new();

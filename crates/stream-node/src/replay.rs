@@ -14,12 +14,14 @@ use crate::{
     options::Options,
     service::Components,
     shard::Shard,
+    watermark::Watermark,
 };
 
 /// Takes the channel over, replays its log and opens it for writes.
 pub(crate) async fn open(
     id: ChannelId,
     owner: &str,
+    hlc: Arc<Hlc>,
     options: &Options,
     parts: &Components,
 ) -> Result<(Arc<Channel>, JoinHandle<()>), Failure> {
@@ -28,12 +30,14 @@ pub(crate) async fn open(
         holdfast_meta::claim_epoch(&*parts.meta, &holdfast_meta::keys::channel_epoch(id), owner)
             .await?;
     let (writer, last) = take_over(id, epoch, parts).await?;
-    let hlc = Hlc::new(Arc::clone(&parts.clock));
+    let watermark = Watermark::open(Arc::clone(&parts.meta), id).await?;
+    hlc.observe(watermark.ceiling());
     let shards = covered_shards(id, &parts.catalog.snapshot(), &parts.manifests, &hlc).await?;
     let (channel, applier) = Channel::start(Parts {
         id,
         epoch,
         hlc,
+        watermark,
         options: options.clone(),
         catalog: Arc::clone(&parts.catalog),
         clock: Arc::clone(&parts.clock),
@@ -119,8 +123,7 @@ async fn replay(channel: &Arc<Channel>, last: Lsn, parts: &Components) -> Result
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .add(entry.lsn, bytes);
-        let reservation = channel.reserve_for_replay(&record);
-        channel.apply(entry.lsn, record, reservation).await?;
+        channel.replay(entry.lsn, record).await?;
         records += 1;
         if entry.lsn >= last {
             return Ok(records);

@@ -14,7 +14,7 @@ use holdfast_node_api::{
     stream_node::{Flushed, FreshSegment},
     write::{WriteAck, WriteRequest},
 };
-use holdfast_runtime::{Clock, CpuPool, MemoryBudget, Shutdown};
+use holdfast_runtime::{Clock, CpuPool, Hlc, MemoryBudget, Shutdown};
 use holdfast_storage::{Manifests, Store};
 use holdfast_types::{
     ChannelId, Code, CollectionId, Failure, PartitionId, SegmentId, ShardId, Timestamp,
@@ -91,8 +91,10 @@ impl StreamNodeService {
         shutdown: &Shutdown,
     ) -> Result<Self, Failure> {
         let mut open = HashMap::with_capacity(channels.len());
+        let hlc = Arc::new(Hlc::new(Arc::clone(&components.clock)));
         for &id in channels {
-            let (channel, applier) = replay::open(id, owner, options, components).await?;
+            let (channel, applier) =
+                replay::open(id, owner, Arc::clone(&hlc), options, components).await?;
             let flusher = Arc::new(Flusher {
                 channel: Arc::clone(&channel),
                 store: Arc::clone(&components.store),

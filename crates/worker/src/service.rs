@@ -8,7 +8,7 @@ use holdfast_node_api::{
     Worker,
     worker::{Compacted, CompactionJob, IndexJob, JobOutcome},
 };
-use holdfast_runtime::{Clock, CpuPool, MemoryBudget, MemoryKind};
+use holdfast_runtime::{Clock, CpuPool, MemoryBudget, MemoryKind, Reservation};
 use holdfast_scan::Cancel;
 use holdfast_segment::SegmentFiles;
 use holdfast_storage::{
@@ -19,6 +19,10 @@ use metrics::{counter, histogram};
 
 /// How long a job waits for memory before it is put off.
 const MEMORY_WAIT: Duration = Duration::from_secs(10);
+/// Of the budget: with more than this part in deletes of served segments, merges press.
+const DELETES_PRESS: u64 = 4;
+/// Of the budget: the largest merge that goes on beyond it.
+const MERGE_BEYOND: u64 = 2;
 /// What a graph under construction needs beside the vectors, a row: measured for M = 16.
 const GRAPH_BYTES_PER_ROW: u64 = 3_000;
 
@@ -70,12 +74,28 @@ impl WorkerService {
         Ok(id.unsigned_abs())
     }
 
-    async fn reserve(&self, bytes: u64) -> Result<holdfast_runtime::Reservation, Failure> {
+    async fn reserve(&self, bytes: u64) -> Result<Reservation, Failure> {
         self.parts
             .budget
-            .reserve(MemoryKind::IndexBuild, bytes, MEMORY_WAIT)
+            .reserve(MemoryKind::Build, bytes, MEMORY_WAIT)
             .await
             .map_err(Failure::from)
+    }
+
+    /// Memory for a merge. Where deletes of served segments fill memory, merges are what gives it back: then
+    /// one that is not too large goes on beyond the budget.
+    async fn reserve_for_merge(&self, bytes: u64) -> Result<Reservation, Failure> {
+        let budget = &self.parts.budget;
+        match self.reserve(bytes).await {
+            Err(failure)
+                if budget.used(MemoryKind::Sealed) > budget.total() / DELETES_PRESS
+                    && bytes <= budget.total() / MERGE_BEYOND =>
+            {
+                tracing::warn!(error = %failure, "merging beyond the memory budget: it is what frees memory");
+                Ok(budget.charge(MemoryKind::Build, bytes))
+            }
+            other => other,
+        }
     }
 }
 
@@ -178,7 +198,8 @@ impl Worker for WorkerService {
             ));
         }
         // The merged files are built in memory before they are written.
-        let _memory = self.reserve(sources.iter().map(|s| s.bytes).sum()).await?;
+        let output: u64 = sources.iter().map(|s| s.bytes).sum();
+        let mut memory = self.reserve_for_merge(output).await?;
         let mut segments = Vec::with_capacity(sources.len());
         for entry in &sources {
             let segment =
@@ -187,6 +208,8 @@ impl Worker for WorkerService {
         }
         holdfast_scan::apply_delete_logs(store, pool, &manifest.delete_logs, &segments).await?;
         let segments: Vec<_> = segments.into_iter().map(|(_, segment)| segment).collect();
+        let deletes: usize = segments.iter().map(|s| s.overlay_bytes()).sum();
+        memory.resize(output + deletes as u64);
         let (schema, drop_before, expired) = (
             Arc::clone(&meta.schema),
             job.drop_deleted_before,

@@ -23,8 +23,8 @@ use crate::{
 
 /// Rows that merging stops at.
 pub(super) const ROWS_MAX: usize = 65_536;
-/// Bytes that merging stops at.
-pub(super) const BYTES_MAX: usize = 64 << 20;
+/// Bytes that merging stops at: for as long as it takes, the rows are there twice.
+pub(super) const BYTES_MAX: usize = 16 << 20;
 /// No delete has hit the row.
 const ALIVE: u64 = u64::MAX;
 
