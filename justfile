@@ -27,7 +27,11 @@ e2e *words:
 
 # Crash the server again and again, with a seed of your own
 crash seed="1":
-    HOLDFAST_CRASH_SEED={{seed}} scripts/test e2e -k kill_9 -s
+    HOLDFAST_CRASH_SEED={{seed}} scripts/test e2e -n 0 -k kill_9 -s
+
+# Explore the model of the quorum log: just model small | large | mutants | show WORD
+model *words:
+    cargo run --release -p holdfast-wal-model -- {{words}}
 
 # Start a server on ./holdfast-data
 run *flags:

@@ -5,7 +5,9 @@ Everything the suite believes about the command line of the binary is in this fi
 
 from __future__ import annotations
 
+import asyncio
 import os
+import random
 import re
 import signal
 import socket
@@ -42,10 +44,19 @@ def find_binary() -> Path:
 
 
 def free_port() -> int:
-    """A port that nothing listens on just now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that nothing listens on just now.
+
+    It lies below those that the system hands to outgoing connections: one of them could take the port of a server
+    while that is being restarted.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def wait_until(what: str, condition, timeout: float = 30.0, interval: float = 0.02):
@@ -58,6 +69,15 @@ def wait_until(what: str, condition, timeout: float = 30.0, interval: float = 0.
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {timeout} s")
         time.sleep(interval)
+
+
+async def wait_until_async(what: str, condition, timeout: float = 30.0, interval: float = 0.02):
+    """`wait_until` for a condition that is awaited."""
+    deadline = time.monotonic() + timeout
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {timeout} s")
+        await asyncio.sleep(interval)
 
 
 class StartFailed(Exception):

@@ -117,6 +117,8 @@ def test_using_a_database_switches_one_client_only(client, connect, new_name):
         roaming.create_collection("inside", dimension=2)
         assert "inside" not in client.list_collections()
         roaming.drop_collection("inside")
+        roaming.using_database("default")  # the same call under its older name
+        assert set(roaming.list_collections()) == set(client.list_collections())
     finally:
         client.drop_database(database)
 

@@ -213,6 +213,55 @@ def test_a_field_can_be_added_and_old_rows_read_null_or_the_default(client, simp
     ]  # fmt: skip
 
 
+def test_a_field_is_altered_within_its_bounds(client, name):
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("v", DataType.FLOAT_VECTOR, dim=2)
+    schema.add_field("text", DataType.VARCHAR, max_length=4)
+    schema.add_field("list", DataType.ARRAY, element_type=DataType.INT8, max_capacity=2)
+    index = client.prepare_index_params()
+    index.add_index("v", index_type="FLAT", metric_type="L2")
+    client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
+    long = {"id": 1, "v": [1, 1], "text": "12345678", "list": [1, 2, 3]}
+    with refused(PARAMETER, "text.*|.*max.?length"):
+        client.insert(name, long)
+    client.alter_collection_field(name, "text", {"max_length": 8})
+    client.alter_collection_field(name, "list", {"max_capacity": 3})
+    client.alter_collection_field(name, "v", {"mmap.enabled": True})
+    seen = {f["name"]: f["params"] for f in client.describe_collection(name)["fields"]}
+    assert seen["text"]["max_length"] == 8
+    assert seen["list"]["max_capacity"] == 3
+    client.insert(name, long)
+    assert client.get(name, 1, output_fields=["text"])[0]["text"] == "12345678"
+    for field, change in (("text", {"max_length": 2}), ("v", {"dim": 4}), ("v", {"nonsense": 1})):
+        with refused(PARAMETER, next(iter(change))):
+            client.alter_collection_field(name, field, change)
+
+
+def test_a_dropped_field_is_gone_from_rows_filters_and_indexes(client, simple):
+    index = client.prepare_index_params()
+    index.add_index("n", index_type="STL_SORT")
+    client.create_index(simple, index)
+    client.insert(simple, simple_rows(range(4)))
+    client.flush(simple)
+    client.insert(simple, simple_rows(range(4, 6)))
+    client.drop_collection_field(simple, "n")
+    assert [f["name"] for f in client.describe_collection(simple)["fields"]] == ["id", "vector"]
+    assert client.list_indexes(simple) == ["vector"]
+    rows = client.query(simple, filter="id >= 0", output_fields=["*"])
+    assert sorted(r["id"] for r in rows) == list(range(6))
+    assert all(set(r) == {"id", "vector"} for r in rows)
+    with refused(PARAMETER, r"\bn\b"):
+        client.query(simple, filter="n > 1")
+    client.add_collection_field(simple, "n", DataType.VARCHAR, nullable=True, max_length=8)
+    client.insert(simple, {"id": 9, "vector": [1, 1, 1, 1], "n": "text"})
+    rows = client.query(simple, filter="id >= 0", output_fields=["n"])
+    assert {r["id"]: r["n"] for r in rows} == {**dict.fromkeys(range(6)), 9: "text"}, "the old values stay gone"
+    for field in ("id", "vector", "no_such_field"):
+        with refused(PARAMETER, field):
+            client.drop_collection_field(simple, field)
+
+
 @pytest.mark.parametrize(
     ("bad_name", "pattern"),
     [

@@ -2,8 +2,9 @@
 
 import grpc
 import pytest
+from conftest import simple_rows
 from expect import DATABASE_NOT_FOUND, refused
-from pymilvus import MilvusClient
+from pymilvus import MilvusClient, MilvusException
 
 
 def test_a_client_connects_and_reads_the_version(client):
@@ -16,6 +17,22 @@ def test_the_detailed_version_names_the_deployment(client):
     detail = client.get_server_version(detail=True)
     assert detail["version"]
     assert "deploy_mode" in detail
+
+
+def test_the_server_says_what_it_stands_in_for(client):
+    assert client.get_server_type() == "milvus"
+
+
+def test_a_session_reads_as_its_client_does(client, simple):
+    client.insert(simple, simple_rows(range(5)))
+    session = client.session("a cluster")
+    assert session.search(simple, [[3, 1, 0.5, -3]], limit=1)[0][0]["id"] == 3
+    assert [r["n"] for r in session.query(simple, filter="id == 4", output_fields=["n"])] == [40]
+    assert session.get(simple, 2, output_fields=["n"])[0]["n"] == 20
+    assert len(list(session.query_iterator(simple, batch_size=10).next())) == 5
+    session.close()
+    with pytest.raises(MilvusException, match="closed"):
+        session.query(simple, filter="id == 4")
 
 
 def test_a_hundred_clients_come_and_go(server):

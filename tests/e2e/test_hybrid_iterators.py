@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from exact import best, scores, sparse_scores
+from exact import DENSE, best, scores, sparse_scores
 from expect import PARAMETER, refused
 from pymilvus import AnnSearchRequest, DataType, RRFRanker, WeightedRanker
 
@@ -190,6 +190,54 @@ def test_a_search_iterator_does_not_see_later_writes(client, simple):
     client.delete(simple, ids=list(range(60, 70)))
     rest = [h for page in drain(iterator) for h in page]
     assert [h["id"] for h in [*first, *rest]] == list(range(100))
+
+
+def searched_through(client, name, vector, metric, batch):
+    iterator = client.search_iterator(name, [vector], batch_size=batch, search_params={"metric_type": metric})
+    return [h for page in drain(iterator) for h in page]
+
+
+@pytest.mark.parametrize("kind", DENSE, ids=lambda k: k.name)
+def test_a_search_iterator_goes_through_every_kind_of_vector(client, name, kind):
+    # Of binary vectors many have the same score: none may be lost where a page ends.
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("v", getattr(DataType, kind.name), dim=kind.dim)
+    index = client.prepare_index_params()
+    index.add_index("v", index_type="AUTOINDEX", metric_type=kind.metrics[0])
+    client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
+    base = kind.make(np.random.default_rng(31), 300)
+    client.insert(name, [{"id": i, "v": kind.send(base[i])} for i in range(200)])
+    client.flush(name)
+    client.insert(name, [{"id": i, "v": kind.send(base[i])} for i in range(200, 300)])
+    exact = scores(base, base[0], kind.metrics[0])
+    for batch in (33, 100):
+        hits = searched_through(client, name, kind.send(base[0]), kind.metrics[0], batch)
+        assert sorted(h["id"] for h in hits) == list(range(300))
+        got = [exact[h["id"]] for h in hits]
+        assert got == pytest.approx(sorted(got), abs=kind.tolerance * max(exact))
+
+
+def test_rows_of_one_score_come_on_one_page(client, simple):
+    client.insert(simple, [{"id": i, "vector": [i // 50, 0, 0, 0], "n": i} for i in range(200)])
+    iterator = client.search_iterator(simple, [[0, 0, 0, 0]], batch_size=20, search_params={"metric_type": "L2"})
+    assert [sorted(h["id"] for h in page) for page in drain(iterator)] == [
+        list(range(start, start + 50)) for start in range(0, 200, 50)
+    ]
+
+
+def test_a_search_iterator_over_sparse_vectors(client, name):
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("v", DataType.SPARSE_FLOAT_VECTOR)
+    index = client.prepare_index_params()
+    index.add_index("v", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
+    client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
+    client.insert(name, [{"id": i, "v": {0: float(i // 2 + 1), i + 1: 1.0}} for i in range(100)])
+    client.flush(name)
+    hits = searched_through(client, name, {0: 1.0}, "IP", 7)
+    assert [h["distance"] for h in hits] == [float(i // 2 + 1) for i in range(99, -1, -1)]
+    assert len({h["id"] for h in hits}) == 100
 
 
 @pytest.mark.parametrize("batch", [1, 13, 400, 1000])

@@ -3,6 +3,7 @@
 import pytest
 from conftest import simple_rows
 from pymilvus import DataType
+from pymilvus.client.types import SegmentState
 from server import wait_until
 
 
@@ -33,6 +34,8 @@ def test_flush_all_flushes_every_collection(client, simple, new_name):
         client.flush_all()
         assert client.get_collection_stats(simple)["row_count"] == 5
         assert client.get_collection_stats(other)["row_count"] == 1
+        assert client.get_flush_all_state(flush_all_ts=1) is True
+        assert client.get_flush_all_state(flush_all_ts=2**63 - 1) is False, "nothing is flushed up to the far future"
     finally:
         client.drop_collection(other)
 
@@ -50,6 +53,13 @@ def test_segments_hold_the_flushed_rows(client, simple):
         lambda: (seen := client.list_loaded_segments(simple)) and sum(s.num_rows for s in seen) == 300 and seen,
     )
     assert {s.segment_id for s in loaded} <= {s.segment_id for s in segments} or len(loaded) >= 1
+    client.insert(simple, simple_rows(range(300, 310)))
+    growing = client.list_segments(simple, states=[SegmentState.Growing])
+    assert [s.num_rows for s in growing] == [10]
+    flushed = client.list_segments(simple, states=[SegmentState.Flushed])
+    assert sum(s.num_rows for s in flushed) == 300
+    everything = client.list_segments(simple)
+    assert {"Growing", "Flushed"} <= {s.state_name for s in everything}
 
 
 def test_compaction_merges_segments_and_changes_no_answer(client, simple):
@@ -70,6 +80,11 @@ def test_compaction_merges_segments_and_changes_no_answer(client, simple):
         lambda: (seen := client.list_persistent_segments(simple)) and len(seen) < 6 and seen,
     )
     assert sum(s.num_rows for s in segments) >= len(before)
+    if job > 0:  # -1: the server had begun to merge them by itself, and nothing was left to plan
+        plans = client.get_compaction_plans(job)
+        assert plans.state.name == "Completed"
+        assert sum(len(p.sources) for p in plans.plans) >= 2
+        assert all(p.target for p in plans.plans)
 
 
 def test_a_compaction_that_nobody_knows_is_done(client):

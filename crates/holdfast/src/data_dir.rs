@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -16,7 +17,7 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory if it is absent and takes it.
+    /// Makes the directory if it is absent and takes it. One that lost its metadata is refused.
     pub(crate) fn open(root: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(root)
             .with_context(|| format!("cannot make the data directory {}", root.display()))?;
@@ -28,10 +29,14 @@ impl DataDir {
             .open(&path)
             .with_context(|| format!("cannot open {}", path.display()))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                root: root.to_owned(),
-                _lock: lock,
-            }),
+            Ok(()) => {
+                let taken = Self {
+                    root: root.to_owned(),
+                    _lock: lock,
+                };
+                taken.check_metadata()?;
+                Ok(taken)
+            }
             Err(TryLockError::WouldBlock) => anyhow::bail!(
                 "the data directory {} is in use by another holdfast process: stop that one, or give this one a data_dir of its own",
                 root.display()
@@ -40,6 +45,37 @@ impl DataDir {
                 Err(error).with_context(|| format!("cannot lock {}", path.display()))
             }
         }
+    }
+
+    /// Metadata are made before anything else, and never empty. Made anew beside logs and objects they would
+    /// show no collection, and the logs would be trimmed as superfluous.
+    fn check_metadata(&self) -> anyhow::Result<()> {
+        let meta = self.meta();
+        let problem = match std::fs::metadata(&meta) {
+            Ok(found) if found.len() > 0 => return Ok(()),
+            Ok(_) => "is empty",
+            Err(error) if error.kind() == io::ErrorKind::NotFound => "is missing",
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot look at {}", meta.display()));
+            }
+        };
+        for path in [self.wal(), self.objects()] {
+            let entries = match std::fs::read_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries.with_context(|| format!("cannot read {}", path.display()))?,
+            };
+            for entry in entries {
+                let entry = entry.with_context(|| format!("cannot read {}", path.display()))?;
+                anyhow::ensure!(
+                    !entry.path().is_dir(),
+                    "{} {problem}, but {} holds data: restore the whole data directory from one copy, or start \
+                     with an empty one",
+                    meta.display(),
+                    path.display()
+                );
+            }
+        }
+        Ok(())
     }
 
     /// The metadata.
@@ -76,6 +112,27 @@ mod tests {
         );
         drop(first);
         DataDir::open(&root).unwrap();
+    }
+
+    /// The first start used to be refused for another reason, and the second to serve an empty catalog.
+    #[test]
+    fn lost_metadata_are_not_made_anew() {
+        for empty in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(dir.path().join("wal/channel-0")).unwrap();
+            if empty {
+                std::fs::write(dir.path().join("meta.redb"), "").unwrap();
+            }
+            for _ in 0..2 {
+                let error = DataDir::open(dir.path()).unwrap_err().to_string();
+                assert!(
+                    error.contains("meta.redb is") && error.contains("wal"),
+                    "{error}"
+                );
+            }
+            std::fs::write(dir.path().join("meta.redb"), "something").unwrap();
+            DataDir::open(dir.path()).unwrap();
+        }
     }
 
     #[test]

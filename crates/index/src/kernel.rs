@@ -5,8 +5,8 @@
 //!
 //! | module     | what it knows                                                               |
 //! |------------|-----------------------------------------------------------------------------|
-//! | [`dense`]  | f32, bf16 and i8 by simsimd, f16 and bits by own kernels                     |
-//! | [`half16`] | binary16 rows against an f32 query, accumulated in f32                       |
+//! | [`dense`]  | f32 and i8 by simsimd, bits by popcount                                      |
+//! | [`half16`] | binary16 and bfloat16 rows against an f32 query, accumulated in f32          |
 //! | [`scalar`] | the oracle: plain loops in f64 and i64                                       |
 //! | [`sparse`] | inner product of sparse rows                                                 |
 
@@ -17,6 +17,7 @@ pub(crate) mod sparse;
 
 use holdfast_types::Metric;
 
+use self::half16::{Half16, Narrow};
 use crate::vectors::{QueryVector, VectorData};
 
 /// Work over the distances from one query to the rows of a [`VectorData`].
@@ -66,25 +67,12 @@ pub(crate) fn with_distance<S: Scan>(
         },
         (VectorData::F16 { dim, data }, QueryVector::F16(q)) => {
             let wide: Vec<f32> = q.iter().map(|x| x.to_f32()).collect();
-            let kernel = half16::Half16::detect();
-            match metric {
-                Metric::L2 => scan.run(|i| ordered(kernel.l2(&wide, row(data, dim, i)))),
-                Metric::Cosine => {
-                    let query = dense::CosineQuery::new(&wide);
-                    scan.run(|i| ordered(query.f16(kernel, row(data, dim, i))))
-                }
-                _ => scan.run(|i| ordered(-kernel.dot(&wide, row(data, dim, i)))),
-            }
+            with_half16(data, dim, &wide, metric, scan)
         }
-        (VectorData::Bf16 { dim, data }, QueryVector::Bf16(q)) => match metric {
-            Metric::L2 => scan.run(|i| ordered(dense::l2_bf16(q, row(data, dim, i)))),
-            Metric::Cosine => {
-                let wide: Vec<f32> = q.iter().map(|x| x.to_f32()).collect();
-                let query = dense::CosineQuery::new(&wide);
-                scan.run(|i| ordered(query.bf16(q, row(data, dim, i))))
-            }
-            _ => scan.run(|i| ordered(-dense::dot_bf16(q, row(data, dim, i)))),
-        },
+        (VectorData::Bf16 { dim, data }, QueryVector::Bf16(q)) => {
+            let wide: Vec<f32> = q.iter().map(|x| x.to_f32()).collect();
+            with_half16(data, dim, &wide, metric, scan)
+        }
         (VectorData::I8 { dim, data }, QueryVector::I8(q)) => match metric {
             Metric::L2 => scan.run(|i| dense::l2_i8(q, row(data, dim, i)) as f32),
             Metric::Cosine => {
@@ -110,6 +98,24 @@ pub(crate) fn with_distance<S: Scan>(
             scan.run(|i| ordered(-sparse::dot(q, rows.row(i))))
         }
         _ => unreachable!("check_query compared the types"),
+    }
+}
+
+fn with_half16<T: Narrow, S: Scan>(
+    data: &[T],
+    dim: usize,
+    query: &[f32],
+    metric: Metric,
+    scan: S,
+) -> S::Out {
+    let kernel = Half16::detect();
+    match metric {
+        Metric::L2 => scan.run(|i| ordered(kernel.l2(query, row(data, dim, i)))),
+        Metric::Cosine => {
+            let query = dense::CosineQuery::new(query);
+            scan.run(|i| ordered(query.half16(kernel, row(data, dim, i))))
+        }
+        _ => scan.run(|i| ordered(-kernel.dot(query, row(data, dim, i)))),
     }
 }
 

@@ -33,5 +33,8 @@ pub use model::{
 pub use names::{NameOf, check_name};
 pub use store::{
     Changes, Compare, Event, Expect, MetaError, MetaStore, Range, Txn, TxnOutcome, Versioned,
-    WatchStream, memory::MemoryStore, on_disk::RedbStore,
+    WatchStream,
+    memory::MemoryStore,
+    on_disk::RedbStore,
+    session::{Session, Sessions, elected},
 };

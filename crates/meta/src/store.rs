@@ -1,14 +1,17 @@
 //! The [`MetaStore`] contract: a small, durable, ordered map with transactions and a change feed.
 //!
-//! One revision counter serves the whole store. Every transaction that changes something raises it by
-//! one, and everything that transaction touched carries the new revision. The store holds metadata
-//! only, O(collections + shards) keys; nothing in it grows with the rows of a collection.
+//! One revision counter serves the whole store. Every transaction that changes something raises it, and
+//! everything that transaction touched carries the new revision. The embedded stores count from 0 in steps
+//! of one; a store that others use as well may begin higher and skip. The store holds metadata only,
+//! O(collections + shards) keys; nothing in it grows with the rows of a collection.
 
 mod error;
 mod feed;
 pub mod memory;
 pub mod on_disk;
+pub mod session;
 mod table;
+mod txn;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,6 +25,8 @@ pub const MAX_KEY_BYTES: usize = 1_024;
 pub const MAX_VALUE_BYTES: usize = 1 << 20;
 /// Most compares, puts and deletes of one transaction together.
 pub const MAX_TXN_OPERATIONS: usize = 128;
+/// Most bytes of keys and values of one transaction together, compared values included.
+pub const MAX_TXN_BYTES: usize = (1 << 20) + (1 << 18);
 
 /// A key's value and the revision of the transaction that put it there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,7 +153,8 @@ pub struct Changes {
     pub events: Vec<Event>,
 }
 
-/// Transactions in order of revision. It ends after an error, and when the store is closed.
+/// Transactions in order of revision. It ends after an error, and soon after the store is dropped, once it has
+/// told what this store had done.
 pub type WatchStream = BoxStream<'static, Result<Changes, MetaError>>;
 
 /// A small, durable, ordered map. Every implementation passes the contract suite.

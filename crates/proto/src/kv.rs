@@ -85,7 +85,7 @@ impl Params {
         };
         match text.trim().parse::<T>() {
             Ok(number) if number.is_finite() => Ok(Some(number)),
-            _ => Err(self.invalid(key, format_args!("{text:?} is not {}", T::WANTED))),
+            _ => Err(self.invalid(key, format_args!("{text:?} is not {}", T::wanted()))),
         }
     }
 
@@ -116,7 +116,7 @@ impl Params {
 /// A number that [`Params::number`] reads.
 pub trait Number: FromStr + Copy {
     /// What an error says was wanted.
-    const WANTED: &'static str;
+    fn wanted() -> String;
     /// Neither NaN nor infinite.
     fn is_finite(self) -> bool;
 }
@@ -124,7 +124,9 @@ pub trait Number: FromStr + Copy {
 macro_rules! whole {
     ($($name:ty),*) => {$(
         impl Number for $name {
-            const WANTED: &'static str = "a whole number in range";
+            fn wanted() -> String {
+                format!("a whole number from {} to {}", Self::MIN, Self::MAX)
+            }
             fn is_finite(self) -> bool {
                 true
             }
@@ -134,14 +136,18 @@ macro_rules! whole {
 whole!(i32, i64, u32, u64, usize);
 
 impl Number for f32 {
-    const WANTED: &'static str = "a finite number";
+    fn wanted() -> String {
+        "a finite number".to_owned()
+    }
     fn is_finite(self) -> bool {
         self.is_finite()
     }
 }
 
 impl Number for f64 {
-    const WANTED: &'static str = "a finite number";
+    fn wanted() -> String {
+        "a finite number".to_owned()
+    }
     fn is_finite(self) -> bool {
         self.is_finite()
     }
@@ -219,11 +225,11 @@ mod tests {
         ]);
         check(
             p.number::<u64>("topk"),
-            "search_params.topk: \"ten\" is not a whole number in range",
+            "search_params.topk: \"ten\" is not a whole number from 0 to 18446744073709551615",
         );
         check(
             p.number::<u32>("m"),
-            "search_params.m: \"-1\" is not a whole number in range",
+            "search_params.m: \"-1\" is not a whole number from 0 to 4294967295",
         );
         check(
             p.number::<f64>("r"),
@@ -231,7 +237,7 @@ mod tests {
         );
         check(
             p.number::<i32>("f"),
-            "search_params.f: \"1.5\" is not a whole number in range",
+            "search_params.f: \"1.5\" is not a whole number from -2147483648 to 2147483647",
         );
         check(
             p.boolean("b"),

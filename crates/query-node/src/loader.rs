@@ -81,7 +81,9 @@ impl Loader {
         wanted
             .indexes
             .retain(|i| !has.contains(&(i.index, i.build)));
-        let fresh = holdfast_scan::index_files(&self.store, &wanted, meta).await?;
+        let (fresh, mapped) = holdfast_scan::index_files(&self.store, &wanted, meta)
+            .await?
+            .into_parts();
         let gone: Vec<IndexId> = has
             .into_iter()
             .map(|(id, _)| id)
@@ -101,6 +103,7 @@ impl Loader {
                 Ok::<_, DamagedSegment>(segment.map_or_else(|| Arc::clone(&from.segment), Arc::new))
             })
             .await??;
+        self.pool.run(move || mapped.check()).await??;
         Ok(Served {
             entry: entry.clone(),
             segment,

@@ -302,17 +302,13 @@ impl Node {
         at: Timestamp,
     ) -> Result<Vec<(Option<Timestamp>, Vec<Arc<SealedSegment>>)>, Failure> {
         let shards = self.shards(view.collection)?;
+        let meta = self.meta(view.collection)?;
         let existing: Vec<PartitionId>;
         let partitions = match view.partitions.as_deref() {
             Some(partitions) => partitions,
             None => {
                 // The rows of a dropped partition are gone at once, whatever version is served.
-                existing = self
-                    .meta(view.collection)?
-                    .partitions
-                    .iter()
-                    .map(|p| p.id)
-                    .collect();
+                existing = meta.partitions.iter().map(|p| p.id).collect();
                 &existing
             }
         };
@@ -338,6 +334,10 @@ impl Node {
                 ));
             }
             let segments = served.of(partitions);
+            // The schema may be younger than what is served, which follows it with a delay.
+            for segment in &segments {
+                segment.show_schema(&meta.schema);
+            }
             parts.push((shard.gone_before(at), segments));
         }
         // Most of the time all shards hide the same, nothing: read them as one.

@@ -17,6 +17,6 @@ mod stored;
 
 pub use fan_out::{count, fetch, query, search};
 pub use holdfast_index::Cancel;
-pub use open::{apply_delete_logs, index_files, open_segment};
+pub use open::{IndexFiles, Mapped, apply_delete_logs, index_files, open_segment};
 pub use readable::Readable;
 pub use stored::{index_build, index_kind_name};

@@ -28,8 +28,8 @@ pub fn build_index(
     build: &IndexBuild,
     cancel: &Cancel,
 ) -> Result<Bytes, BuildError> {
-    let definition = segment
-        .schema()
+    let schema = segment.schema();
+    let definition = schema
         .field_by_id(field)
         .ok_or_else(|| column_error(&SegmentError::UnknownField(field)))?;
     let bytes = match build {

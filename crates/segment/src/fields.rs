@@ -8,7 +8,34 @@ use arrow_array::{
 };
 use holdfast_types::{CollectionSchema, DataType, FieldId, FieldSchema, Value, columns};
 
+use parking_lot::RwLock;
+
 use crate::SegmentError;
+
+/// The schema that a segment answers reads by: the youngest that it was shown. Fields are only added and dropped, and no
+/// id is used twice, so a younger one serves older reads as well.
+#[derive(Debug)]
+pub(crate) struct ReadSchema(RwLock<Arc<CollectionSchema>>);
+
+impl ReadSchema {
+    pub(crate) fn new(schema: Arc<CollectionSchema>) -> Self {
+        Self(RwLock::new(schema))
+    }
+
+    pub(crate) fn get(&self) -> Arc<CollectionSchema> {
+        self.0.read().clone()
+    }
+
+    pub(crate) fn show(&self, schema: &Arc<CollectionSchema>) {
+        if self.0.read().version >= schema.version {
+            return;
+        }
+        let mut youngest = self.0.write();
+        if youngest.version < schema.version {
+            *youngest = Arc::clone(schema);
+        }
+    }
+}
 
 /// The column of a field. Rows written before the field existed have its default, or null.
 pub(crate) fn column(

@@ -25,14 +25,16 @@ use holdfast_types::{
 use parking_lot::{RwLock, RwLockUpgradableReadGuard};
 
 use self::{chunk::Chunk, keys::KeyMap};
-use crate::SegmentError;
+use crate::{SegmentError, fields::ReadSchema};
 
 /// A segment that grows. All methods take `&self`; there is one writer at a time, any number of readers.
 #[derive(Debug)]
 pub struct GrowingSegment {
     id: SegmentId,
     partition: PartitionId,
+    /// Of the rows it takes.
     schema: Arc<CollectionSchema>,
+    reads: ReadSchema,
     state: RwLock<State>,
 }
 
@@ -57,6 +59,7 @@ impl GrowingSegment {
         Self {
             id,
             partition,
+            reads: ReadSchema::new(Arc::clone(&schema)),
             schema,
             state: RwLock::new(State {
                 chunks: Vec::new(),
@@ -82,10 +85,15 @@ impl GrowingSegment {
         self.partition
     }
 
-    /// The schema it answers by.
+    /// The schema of the rows it takes.
     #[must_use]
     pub fn schema(&self) -> &Arc<CollectionSchema> {
         &self.schema
+    }
+
+    /// Shows it a schema: reads are answered by the youngest. Fields that rows lack read as their default, or null.
+    pub fn show_schema(&self, schema: &Arc<CollectionSchema>) {
+        self.reads.show(schema);
     }
 
     /// Rows appended, deleted ones included.

@@ -3,16 +3,17 @@
 use arrow_array::ArrayRef;
 use holdfast_index::Neighbor;
 use holdfast_types::{
-    CollectionSchema, FieldId, Pk, RowIdx, SegmentId, Timestamp, schema::TIMESTAMP_FIELD,
+    CollectionSchema, FieldId, FieldSchema, Pk, RowIdx, SegmentId, Timestamp,
+    schema::TIMESTAMP_FIELD,
 };
 
 use crate::{GroupValue, Hit, RowRef, Rows, SearchSpec, SegmentError, table};
 
-/// Checks that every query fits the field, so that no kernel has to.
-pub(crate) fn check_search(
-    schema: &CollectionSchema,
+/// Checks that every query fits the field, so that no kernel has to; the field.
+pub(crate) fn check_search<'s>(
+    schema: &'s CollectionSchema,
     spec: &SearchSpec,
-) -> Result<(), SegmentError> {
+) -> Result<&'s FieldSchema, SegmentError> {
     let field = schema
         .field_by_id(spec.field)
         .ok_or(SegmentError::UnknownField(spec.field))?;
@@ -35,17 +36,17 @@ pub(crate) fn check_search(
         }
     }
     if let Some(group_by) = &spec.group_by {
-        let field = schema
+        let grouped = schema
             .field_by_id(group_by.access.field)
             .ok_or(SegmentError::UnknownField(group_by.access.field))?;
-        if field.data_type.is_vector() {
+        if grouped.data_type.is_vector() {
             return Err(SegmentError::Invalid(format!(
                 "group_by_field: {} is a vector",
-                field.name
+                grouped.name
             )));
         }
     }
-    Ok(())
+    Ok(field)
 }
 
 /// Rows as hits; `row` gives a row's key and stamp.

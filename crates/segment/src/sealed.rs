@@ -20,17 +20,18 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use arrow_array::{RecordBatch, UInt64Array};
 use holdfast_types::{
-    CollectionSchema, FieldId, IndexId, PartitionId, Pk, PkList, SegmentId, Timestamp,
+    CollectionSchema, FieldId, FieldSchema, IndexId, PartitionId, Pk, PkList, SegmentId, Timestamp,
 };
 use parking_lot::RwLock;
 
 use self::{indexes::OpenIndex, overlay::Overlay};
 use crate::{
     DamagedSegment, IndexFile, SegmentError, SegmentStats,
+    fields::ReadSchema,
     file::keys::Keys,
     table::{self, Part},
     vectors::VectorColumn,
@@ -48,9 +49,9 @@ pub struct SealedSegment {
 struct Core {
     id: SegmentId,
     partition: PartitionId,
-    schema: Arc<CollectionSchema>,
+    reads: ReadSchema,
     parts: Vec<ScalarPart>,
-    /// In schema order; a field that is younger than the segment is all null.
+    /// Of the schema it was opened with; a field that is younger than the segment is all null.
     vectors: Vec<(FieldId, VectorColumn)>,
     keys: Keys,
     stats: SegmentStats,
@@ -90,8 +91,13 @@ impl SealedSegment {
 
     /// The schema it answers by, which may be younger than its files.
     #[must_use]
-    pub fn schema(&self) -> &Arc<CollectionSchema> {
-        &self.core.schema
+    pub fn schema(&self) -> Arc<CollectionSchema> {
+        self.core.reads.get()
+    }
+
+    /// Shows it a schema: reads are answered by the youngest. Fields that its files lack read as their default, or null.
+    pub fn show_schema(&self, schema: &Arc<CollectionSchema>) {
+        self.core.reads.show(schema);
     }
 
     /// Rows in the files, deleted ones included.
@@ -226,11 +232,12 @@ impl SealedSegment {
         &self,
         field: FieldId,
     ) -> Result<arrow_array::ArrayRef, SegmentError> {
+        let schema = self.core.reads.get();
         let columns = self
             .core
             .parts
             .iter()
-            .map(|part| crate::fields::column(&part.batch, &self.core.schema, field))
+            .map(|part| crate::fields::column(&part.batch, &schema, field))
             .collect::<Result<Vec<_>, _>>()?;
         let arrays: Vec<&dyn arrow_array::Array> = columns.iter().map(|c| &**c).collect();
         Ok(arrow_select::concat::concat(&arrays)?)
@@ -259,15 +266,24 @@ impl Core {
     }
 
     fn gather(&self, field: FieldId, rows: &[u32]) -> Result<arrow_array::ArrayRef, SegmentError> {
-        match self
-            .schema
+        let schema = self.reads.get();
+        match schema
             .field_by_id(field)
             .filter(|f| f.data_type.is_vector())
         {
-            None => table::gather(&self.parts, &self.schema, field, rows),
+            None => table::gather(&self.parts, &schema, field, rows),
             Some(definition) => {
-                crate::vectors::gather(definition, &[(0, self.vectors(field)?)], rows)
+                let column = self.vectors_to_read(definition)?;
+                crate::vectors::gather(definition, &[(0, &*column)], rows)
             }
+        }
+    }
+
+    /// The vectors of a field of the schema that reads are answered by: none, if it is younger than the segment.
+    fn vectors_to_read(&self, field: &FieldSchema) -> Result<Cow<'_, VectorColumn>, SegmentError> {
+        match self.vectors(field.id) {
+            Ok(column) => Ok(Cow::Borrowed(column)),
+            Err(_) => VectorColumn::all_null(field, self.keys.len()).map(Cow::Owned),
         }
     }
 }

@@ -165,7 +165,7 @@ impl Flusher {
         let Some(before) = before.filter(|m| !m.segments.is_empty()) else {
             return Ok(None);
         };
-        let mut keys = Vec::with_capacity(before.segments.len());
+        let mut key_files = Vec::with_capacity(before.segments.len());
         for segment in &before.segments {
             let Some(file) = segment.files.iter().find(|f| f.role == FileRole::Keys) else {
                 return Err(Failure::internal(format!(
@@ -173,8 +173,7 @@ impl Flusher {
                     segment.id
                 )));
             };
-            let bytes = self.store.map(&file.object).await?;
-            keys.push(KeySet::open(file.object.path.as_str(), &bytes)?);
+            key_files.push((file.object.clone(), self.store.map(&file.object).await?));
         }
         // The keys that are found, then sorted, and the log that is made of them: at most all keys.
         let most = cut.deletes.iter().map(|d| d.keys.len()).sum::<usize>()
@@ -186,7 +185,14 @@ impl Flusher {
         let log = self
             .channel
             .pool
-            .run(move || deletes_that_reach(&keys, &deletes, &segments))
+            .run(move || {
+                let mut keys = Vec::with_capacity(key_files.len());
+                for (object, bytes) in &key_files {
+                    keys.push(KeySet::open(object.path.as_str(), bytes)?);
+                    object.check(bytes)?;
+                }
+                deletes_that_reach(&keys, &deletes, &segments)
+            })
             .await??;
         let covered = Covered {
             shard,

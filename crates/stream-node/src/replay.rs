@@ -33,6 +33,7 @@ pub(crate) async fn open(
     let watermark = Watermark::open(Arc::clone(&parts.meta), id).await?;
     hlc.observe(watermark.ceiling());
     let shards = covered_shards(id, &parts.catalog.snapshot(), &parts.manifests, &hlc).await?;
+    check_reach(id, last, &shards)?;
     let (channel, applier) = Channel::start(Parts {
         id,
         epoch,
@@ -96,6 +97,26 @@ async fn covered_shards(
         }
     }
     Ok(shards)
+}
+
+/// A log that ends before what was flushed from it is not the one that was written: its positions would be
+/// given out again, and replay would take new records for flushed ones.
+fn check_reach(
+    channel: ChannelId,
+    last: Lsn,
+    shards: &HashMap<holdfast_types::ShardId, Arc<Shard>>,
+) -> Result<(), Failure> {
+    let beyond = shards.iter().map(|(id, shard)| (shard.covers(), id));
+    match beyond.max().filter(|&(covers, _)| covers > last) {
+        Some((covers, shard)) => Err(Failure::new(
+            Code::Corrupt,
+            format!(
+                "the log of channel {channel} ends at record {last}, but shard {shard} was flushed up to record \
+                 {covers}: files of the log are missing, or from another time"
+            ),
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Applies every record that the log still has; shards skip what their manifest covers.

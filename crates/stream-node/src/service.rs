@@ -211,6 +211,10 @@ impl StreamNodeService {
             })?;
             segments.extend(found);
         }
+        // Rows are read by the schema of now, not that of when they were written.
+        for segment in &segments {
+            segment.rows.show_schema(&meta.schema);
+        }
         Ok(segments)
     }
 }

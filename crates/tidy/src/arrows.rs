@@ -24,9 +24,25 @@ pub const ARROWS: &[(&str, &[&str])] = &[
         "holdfast-meta",
         &["holdfast-types", "holdfast-proto", "holdfast-runtime"],
     ),
+    // What the logs ask of a disk, so that one failing disk serves the tests of both.
+    ("holdfast-disk", &[]),
+    // A room of its own because only the binary has to build the client of etcd.
+    ("holdfast-meta-etcd", &["holdfast-types", "holdfast-meta"]),
     (
         "holdfast-wal",
-        &["holdfast-types", "holdfast-proto", "holdfast-runtime"],
+        &[
+            "holdfast-types",
+            "holdfast-disk",
+            "holdfast-proto",
+            "holdfast-runtime",
+        ],
+    ),
+    // The protocol of the quorum log: values and state machines without I/O.
+    ("holdfast-qlog", &["holdfast-types"]),
+    // The journal of a log-node: the records of `qlog`, on a disk.
+    (
+        "holdfast-journal",
+        &["holdfast-types", "holdfast-disk", "holdfast-qlog"],
     ),
     // `meta` for the pointers to manifests.
     (
@@ -175,6 +191,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("holdfast-tidy", &[]),
+    // A specification: it has no product code in it, and none has it. A room of its own for its one dependency.
+    ("holdfast-wal-model", &[]),
 ];
 
 /// What is wrong with the arrows of the workspace that `cargo metadata --no-deps` described.

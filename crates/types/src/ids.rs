@@ -53,6 +53,10 @@ id! {
     Epoch(u64)
 }
 id! {
+    /// A stretch of one channel's log: written by one epoch to one set of log-nodes. Numbers rise along the log, with gaps.
+    LogSegment(u64)
+}
+id! {
     /// Version of one shard's manifest: dense, the first is 1; 0 is "no manifest yet".
     ManifestVersion(u64)
 }
@@ -63,6 +67,14 @@ id! {
 
 impl Lsn {
     /// The position after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl LogSegment {
+    /// The segment after this one.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0 + 1)

@@ -28,7 +28,7 @@ pub use data_type::DataType;
 pub use failure::{Code, Coded, Failure};
 pub use file_role::FileRole;
 pub use ids::{
-    ChannelId, CollectionId, DatabaseId, Epoch, FieldId, IndexId, Lsn, ManifestVersion,
+    ChannelId, CollectionId, DatabaseId, Epoch, FieldId, IndexId, LogSegment, Lsn, ManifestVersion,
     PartitionId, RowIdx, SegmentId, ShardId,
 };
 pub use metric::Metric;

@@ -2,7 +2,6 @@
 //!
 //! | module       | responsibility                                                        |
 //! |--------------|-----------------------------------------------------------------------|
-//! | `disk`       | what is asked of a disk                                               |
 //! | `format`     | the bytes of a log file                                               |
 //! | `log_file`   | reading and verifying one file: torn or rotten                        |
 //! | `files`      | which files there are; rolling, preparing, recycling, trimming        |
@@ -14,7 +13,6 @@
 //! | `tail`       | following a log                                                       |
 
 mod channel;
-mod disk;
 mod epoch;
 mod files;
 mod format;
@@ -25,27 +23,24 @@ mod ring;
 mod tail;
 
 #[cfg(test)]
-mod faulty_disk;
-#[cfg(test)]
 mod schedule_tests;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::HashMap,
-    fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
 use async_trait::async_trait;
+use holdfast_disk::{DirLock, Disk, RealDisk};
 use holdfast_types::{ChannelId, Epoch, Lsn};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use self::{
     channel::{Channel, OpenChannel, lock, never_answered},
-    disk::{Disk, RealDisk},
     format::BLOCK,
     log_file::failed,
 };
@@ -112,7 +107,7 @@ pub struct LocalWal {
     channels: Mutex<HashMap<ChannelId, Arc<OnceCell<OpenChannel>>>>,
     /// Held so that no second process writes here. Blocking work holds it too: that may outlive a
     /// caller who went away.
-    lock: Option<Arc<File>>,
+    lock: Option<Arc<DirLock>>,
 }
 
 impl LocalWal {
@@ -124,21 +119,10 @@ impl LocalWal {
     pub fn open(root: impl AsRef<Path>, options: Options) -> Result<Self, WalError> {
         let root = root.as_ref();
         RealDisk.create_dir(root).map_err(failed("create", root))?;
-        let path = root.join("lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(failed("open", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let path = root.to_owned();
-                return Err(WalError::Locked { path });
-            }
-            Err(TryLockError::Error(e)) => return Err(failed("lock", &path)(e)),
-        }
+        let Some(lock) = DirLock::take(root).map_err(failed("lock", root))? else {
+            let path = root.to_owned();
+            return Err(WalError::Locked { path });
+        };
         Self::on_disk(
             Arc::new(RealDisk),
             root.to_owned(),
@@ -151,7 +135,7 @@ impl LocalWal {
         disk: Arc<dyn Disk>,
         root: PathBuf,
         options: Options,
-        lock: Option<Arc<File>>,
+        lock: Option<Arc<DirLock>>,
     ) -> Result<Self, WalError> {
         options.validate()?;
         Ok(Self {

@@ -131,7 +131,8 @@ impl Worker for WorkerService {
             .reserve(entry.bytes + entry.rows * GRAPH_BYTES_PER_ROW)
             .await?;
         // An index covers dead rows as well, searches filter them: no deletes have to be known.
-        let segment = holdfast_scan::open_segment(store, pool, &entry, &meta, Vec::new()).await?;
+        let segment =
+            holdfast_scan::open_segment(store, pool, &entry, &meta, Default::default()).await?;
         let (field, rows) = (definition.field, entry.rows);
         let bytes = pool
             .run(move || holdfast_segment::build_index(&segment, field, &build, &Cancel::new()))
@@ -203,7 +204,7 @@ impl Worker for WorkerService {
         let mut segments = Vec::with_capacity(sources.len());
         for entry in &sources {
             let segment =
-                holdfast_scan::open_segment(store, pool, entry, &meta, Vec::new()).await?;
+                holdfast_scan::open_segment(store, pool, entry, &meta, Default::default()).await?;
             segments.push((entry.deletes_lsn, segment));
         }
         holdfast_scan::apply_delete_logs(store, pool, &manifest.delete_logs, &segments).await?;

@@ -1,9 +1,11 @@
-//! Dense distances: f32, bf16 and i8 by simsimd, bits by popcount.
+//! Dense distances: f32 and i8 by simsimd, bits by popcount.
 
-use half::{bf16, f16};
 use simsimd::SpatialSimilarity;
 
-use super::{half16::Half16, scalar};
+use super::{
+    half16::{Half16, Narrow},
+    scalar,
+};
 
 /// The lengths are equal in every caller, which is the only reason for simsimd to answer nothing.
 const EQUAL: &str = "rows and query have one length";
@@ -18,26 +20,6 @@ pub(crate) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
 #[inline(always)]
 pub(crate) fn l2_f32(a: &[f32], b: &[f32]) -> f32 {
     <f32 as SpatialSimilarity>::l2sq(a, b).expect(EQUAL) as f32
-}
-
-/// simsimd's bf16 and half's are both one `u16` with the same bits.
-#[inline(always)]
-fn simsimd_bf16(a: &[bf16]) -> &[simsimd::bf16] {
-    // SAFETY: both types are `repr(transparent)` over `u16`, and every bit pattern is a value of both.
-    unsafe { std::slice::from_raw_parts(a.as_ptr().cast(), a.len()) }
-}
-
-/// Inner product of bfloat16 rows. Accumulates in f32.
-#[inline(always)]
-pub(crate) fn dot_bf16(a: &[bf16], b: &[bf16]) -> f32 {
-    <simsimd::bf16 as SpatialSimilarity>::dot(simsimd_bf16(a), simsimd_bf16(b)).expect(EQUAL) as f32
-}
-
-/// Squared Euclidean distance of bfloat16 rows. Accumulates in f32.
-#[inline(always)]
-pub(crate) fn l2_bf16(a: &[bf16], b: &[bf16]) -> f32 {
-    <simsimd::bf16 as SpatialSimilarity>::l2sq(simsimd_bf16(a), simsimd_bf16(b)).expect(EQUAL)
-        as f32
 }
 
 /// Exact inner product: at most `32_768 * 128^2`, which fits the i32 that simsimd sums in.
@@ -104,16 +86,9 @@ impl<'q> CosineQuery<'q> {
     }
 
     #[inline(always)]
-    pub(crate) fn f16(&self, kernel: Half16, row: &[f16]) -> f32 {
+    pub(crate) fn half16<T: Narrow>(&self, kernel: Half16, row: &[T]) -> f32 {
         self.distance(kernel.dot(self.query, row), kernel.norm(row), || {
-            scalar::cosine(self.query, row.iter().map(|x| x.to_f32()))
-        })
-    }
-
-    #[inline(always)]
-    pub(crate) fn bf16(&self, query: &[bf16], row: &[bf16]) -> f32 {
-        self.distance(dot_bf16(query, row), dot_bf16(row, row), || {
-            scalar::cosine(self.query, row.iter().map(|x| x.to_f32()))
+            scalar::cosine(self.query, row.iter().map(|x| x.wide()))
         })
     }
 }

@@ -1,14 +1,17 @@
 //! Keeps a snapshot up to date: list, then watch from the listing's revision, without a gap.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use futures::StreamExt;
 use holdfast_types::{Code, Coded, Failure};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
 use super::CatalogSnapshot;
 use crate::{MetaError, MetaStore, keys};
+
+/// Pause between two tries to list a store that is out of reach.
+const LIST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The newest snapshot, and how far it is.
 pub(super) struct View {
@@ -94,7 +97,7 @@ pub(super) async fn start(store: Arc<dyn MetaStore>) -> Result<(Arc<View>, Follo
 async fn follow(store: &dyn MetaStore, view: &View) -> MetaError {
     loop {
         let ended = match watch_until_compacted(store, view).await {
-            Err(MetaError::Compacted { .. }) => list(store).await,
+            Err(MetaError::Compacted { .. }) => list_again(store).await,
             Err(other) => Err(other),
             Ok(()) => Err(MetaError::Closed("it sends no more changes".to_owned())),
         };
@@ -116,6 +119,20 @@ async fn watch_until_compacted(store: &dyn MetaStore, view: &View) -> Result<(),
         snapshot = view.snapshot();
     }
     Ok(())
+}
+
+/// Lists, however long the store is out of reach: the snapshot stays as it is meanwhile, as it does while a
+/// watch reconnects.
+async fn list_again(store: &dyn MetaStore) -> Result<CatalogSnapshot, MetaError> {
+    loop {
+        match list(store).await {
+            Err(MetaError::OutOfReach { what, problem }) => {
+                tracing::warn!(what, problem, "the catalog cannot be listed, trying again");
+                sleep(LIST_PAUSE).await;
+            }
+            listed => return listed,
+        }
+    }
 }
 
 async fn list(store: &dyn MetaStore) -> Result<CatalogSnapshot, MetaError> {

@@ -50,10 +50,27 @@ pub enum MetaError {
         #[source]
         source: Arc<io::Error>,
     },
-    /// The transaction may or may not be stored. The store refuses writes until it is opened anew.
+    /// The servers of the store could not be reached, or cannot serve now; nothing was written.
+    #[error("{what}: metadata is out of reach: {problem}")]
+    OutOfReach {
+        /// The servers.
+        what: String,
+        /// What the last of them said.
+        problem: String,
+    },
+    /// The servers of the store do not let this process in: its credentials or its rights are at fault.
+    #[error("{what}: access to metadata is denied: {problem}")]
+    Denied {
+        /// The servers.
+        what: String,
+        /// What they said.
+        problem: String,
+    },
+    /// The transaction may or may not be stored, now or a little later. An embedded store refuses writes until
+    /// it is opened anew.
     #[error("{what}: the outcome of a metadata write is unknown: {problem}")]
     OutcomeUnknown {
-        /// The file.
+        /// The file, or the servers.
         what: String,
         /// What happened.
         problem: String,
@@ -80,7 +97,11 @@ impl Coded for MetaError {
             Self::Compacted { .. } => Code::Conflict,
             Self::StorageFull { .. } => Code::QuotaExceeded,
             Self::Damaged { .. } => Code::Corrupt,
-            Self::InUse { .. } | Self::Io { .. } | Self::Closed(_) => Code::Unavailable,
+            Self::InUse { .. }
+            | Self::Io { .. }
+            | Self::OutOfReach { .. }
+            | Self::Denied { .. }
+            | Self::Closed(_) => Code::Unavailable,
             Self::OutcomeUnknown { .. } => Code::OutcomeUnknown,
         }
     }

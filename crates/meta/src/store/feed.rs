@@ -1,7 +1,7 @@
 //! A table that can be watched: what the embedded stores read from and publish to.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use tokio::sync::watch;
 
 use super::{
-    Changes, MetaError, Txn, TxnOutcome, WatchStream,
+    Changes, Event, MetaError, Txn, TxnOutcome, WatchStream,
     table::{Table, Verdict},
 };
 
@@ -57,6 +57,25 @@ impl Feed {
         drop(table);
         self.closed.send_modify(|_| ());
         Ok(outcome)
+    }
+
+    /// Deletes these keys, all at once, as far as they are still of the revision given.
+    pub(super) fn delete_unchanged(&self, keys: BTreeMap<String, u64>) {
+        let mut table = self.table();
+        let still = |(key, revision): &(String, u64)| {
+            table.get(key).is_some_and(|v| v.mod_revision == *revision)
+        };
+        let events: Vec<Event> = keys
+            .into_iter()
+            .filter(still)
+            .map(|(key, _)| Event { key, value: None })
+            .collect();
+        if !events.is_empty() {
+            let revision = table.revision() + 1;
+            table.apply(Changes { revision, events });
+        }
+        drop(table);
+        self.closed.send_modify(|_| ());
     }
 
     /// Ends all watches once they have told everything.

@@ -1,5 +1,7 @@
 //! A store that forgets everything when dropped: for tests and simulation.
 
+mod session;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -72,7 +74,13 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_contract_holds() {
-        contract::run(|| async { Arc::new(MemoryStore::new()) as Arc<dyn MetaStore> }).await;
+        contract::run_embedded(|| async { Arc::new(MemoryStore::new()) as Arc<dyn MetaStore> })
+            .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_contract_of_sessions_holds() {
+        contract::run_sessions(|| async { Arc::new(MemoryStore::new()) }).await;
     }
 
     #[tokio::test]

@@ -1,16 +1,13 @@
 //! The ordered map that both embedded stores keep in memory, and its bounded memory of changes. Pure.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     ops::Bound,
 };
 
 use bytes::Bytes;
 
-use super::{
-    Changes, Compare, Event, Expect, MAX_KEY_BYTES, MAX_TXN_OPERATIONS, MAX_VALUE_BYTES, MetaError,
-    Range, Txn, Versioned,
-};
+use super::{Changes, Compare, Event, Expect, MetaError, Range, Txn, Versioned};
 
 /// Most transactions a watch that begins late can catch up on.
 pub(super) const HISTORY_CHANGES: usize = 4_096;
@@ -110,7 +107,7 @@ impl Table {
 
     /// What `txn` would do to this table.
     pub(super) fn evaluate(&self, txn: Txn) -> Result<Verdict, MetaError> {
-        check(&txn)?;
+        txn.check()?;
         let Txn {
             compares,
             puts,
@@ -234,41 +231,4 @@ fn versioned(key: &str, entry: &Entry) -> Versioned {
 fn weight(changes: &Changes) -> usize {
     let per_event = |e: &Event| 64 + e.key.len() + e.value.as_ref().map_or(0, Bytes::len);
     64 + changes.events.iter().map(per_event).sum::<usize>()
-}
-
-/// Refuses what no store takes.
-fn check(txn: &Txn) -> Result<(), MetaError> {
-    let Txn {
-        compares,
-        puts,
-        deletes,
-    } = txn;
-    let operations = compares.len() + puts.len() + deletes.len();
-    if operations > MAX_TXN_OPERATIONS {
-        return Err(MetaError::Refused(format!(
-            "{operations} operations, at most {MAX_TXN_OPERATIONS} are allowed"
-        )));
-    }
-    let changed = || puts.iter().map(|(key, _)| key).chain(deletes);
-    for key in compares.iter().map(|c| &c.key).chain(changed()) {
-        if key.is_empty() || key.len() > MAX_KEY_BYTES {
-            return Err(MetaError::Refused(format!(
-                "a key of {} bytes is not in 1..={MAX_KEY_BYTES}",
-                key.len()
-            )));
-        }
-    }
-    for (key, value) in puts {
-        if value.len() > MAX_VALUE_BYTES {
-            return Err(MetaError::Refused(format!(
-                "the value of {key:?} has {} bytes, at most {MAX_VALUE_BYTES} are allowed",
-                value.len()
-            )));
-        }
-    }
-    let mut seen = BTreeSet::new();
-    if let Some(twice) = changed().find(|key| !seen.insert(*key)) {
-        return Err(MetaError::Refused(format!("{twice:?} is changed twice")));
-    }
-    Ok(())
 }

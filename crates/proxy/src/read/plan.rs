@@ -123,7 +123,7 @@ impl SearchPlan {
             field: self.field.id,
             metric: self.metric,
             queries,
-            top_k: self.limit + self.offset,
+            top_k: self.limit + self.offset + usize::from(self.iterator.is_some()),
             params: self.params,
             within: self.within,
             filter,

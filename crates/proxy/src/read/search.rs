@@ -1,9 +1,9 @@
 //! One search.
 
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
 use holdfast_expr::{Access, InList, Operand, Predicate};
-use holdfast_index::QueryVector;
+use holdfast_index::{QueryVector, Within};
 use holdfast_meta::CollectionMeta;
 use holdfast_proto::{
     ids,
@@ -15,6 +15,7 @@ use holdfast_runtime::MemoryKind;
 use holdfast_segment::{GroupBy, GroupValue, Hit, QuerySpec, RowRef, SearchSpec};
 use holdfast_types::{
     Code, Coded, DataType, Failure, FieldSchema, Pk, PkList, Timestamp, Value, columns,
+    limits::MAX_TOP_K,
 };
 
 use crate::{
@@ -33,6 +34,7 @@ use crate::{
 const HIT_BYTES: u64 = 160;
 
 /// A search request, parsed.
+#[derive(Clone)]
 pub(crate) struct Search {
     pub(crate) plan: SearchPlan,
     pub(crate) filter: Option<Arc<Predicate>>,
@@ -50,6 +52,7 @@ impl Search {
 }
 
 /// What is searched for.
+#[derive(Clone)]
 pub(crate) enum Input {
     Vectors(Arc<[QueryVector]>),
     /// The vectors of these rows.
@@ -167,7 +170,12 @@ async fn run(
     search: &Search,
     output: &Output,
 ) -> Result<(schema::SearchResultData, Timestamp), Failure> {
-    let found = hits(proxy, view, search).await?;
+    let mut found = hits(proxy, view, search).await?;
+    if search.plan.iterator.is_some() {
+        found = whole_ties(proxy, view, search, found).await?;
+        let results = answer(proxy, view, found, output, &search.plan).await?;
+        return Ok((results, view.ts));
+    }
     let lists: Vec<Vec<Hit>> = found
         .hits
         .iter()
@@ -178,7 +186,46 @@ async fn run(
     Ok((results, view.ts))
 }
 
-/// The hits of a search of a view, offset included.
+/// A page of an iterator, of which one hit more than it may have was looked for. The next page begins beyond the last
+/// score of this one, which is all that the client tells: so rows of one score have to be on one page. The page is
+/// cut before them; if it has no other rows, it holds all of them and may be longer than was asked for.
+async fn whole_ties(
+    proxy: &Proxy,
+    view: &View,
+    search: &Search,
+    mut found: Found,
+) -> Result<Found, Failure> {
+    let limit = search.plan.limit;
+    let [list] = found.hits.as_mut_slice() else {
+        return Ok(found);
+    };
+    let Some(beyond) = list.get(limit).map(|hit| hit.distance) else {
+        return Ok(found);
+    };
+    let before = list.partition_point(|hit| hit.distance < beyond);
+    if before > 0 {
+        list.truncate(before);
+        return Ok(found);
+    }
+    let most = usize::try_from(MAX_TOP_K).unwrap_or(usize::MAX);
+    let mut ties = search.clone();
+    ties.plan.limit = most;
+    ties.plan.within = Within {
+        from: Bound::Included(beyond),
+        to: Bound::Included(beyond),
+    };
+    ties.plan.params.exact = true;
+    let found = hits(proxy, view, &ties).await?;
+    if found.hits.iter().any(|list| list.len() > most) {
+        return Err(Failure::invalid(format!(
+            "more than {most} rows have the same score, {}: an iterator can't divide them, narrow the search by a filter",
+            search.plan.metric.score(beyond)
+        )));
+    }
+    Ok(found)
+}
+
+/// The hits of a search of a view, offset included; one more than fits on a page of an iterator.
 pub(crate) async fn hits(proxy: &Proxy, view: &View, search: &Search) -> Result<Found, Failure> {
     let (queries, places) = match &search.input {
         Input::Vectors(queries) => (Arc::clone(queries), None),

@@ -173,10 +173,14 @@ impl Chunk {
         predicate: &Predicate,
     ) -> Result<Cow<'_, RecordBatch>, SegmentError> {
         filter::with_presence(predicate, &self.scalars, schema, |field| {
-            let vectors = self
-                .vectors(field)
-                .ok_or(SegmentError::UnknownField(field))?;
-            Ok(vectors.presence(0..self.len()))
+            match self.vectors(field) {
+                Some(vectors) => Ok(vectors.presence(0..self.len())),
+                // A field that is younger than the rows: none of them has a vector.
+                None => Ok(arrow_array::new_null_array(
+                    &arrow_schema::DataType::Boolean,
+                    self.len(),
+                )),
+            }
         })
     }
 

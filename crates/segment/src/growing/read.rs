@@ -1,6 +1,6 @@
 //! Search, query, count and fetch over a list of chunks.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use holdfast_expr::Predicate;
@@ -11,7 +11,8 @@ use super::{GrowingSegment, chunk::Chunk, locate};
 use crate::{
     Hit, QuerySpec, Rows, SearchSpec, SegmentError, answer, filter,
     rows::{self, Candidate},
-    table, vectors,
+    table,
+    vectors::{self, VectorColumn},
 };
 
 /// The allowed rows of each chunk.
@@ -28,7 +29,8 @@ impl GrowingSegment {
         spec: &SearchSpec,
         cancel: &Cancel,
     ) -> Result<Vec<Vec<Hit>>, SegmentError> {
-        rows::check_search(&self.schema, spec)?;
+        let schema = self.reads.get();
+        rows::check_search(&schema, spec)?;
         let chunks = self.snapshot();
         let allowed = self.allowed(
             &chunks,
@@ -40,9 +42,10 @@ impl GrowingSegment {
         let total: usize = allowed.iter().map(|(_, bits)| bits.count()).sum();
         let mut searched = Vec::with_capacity(allowed.len());
         for (chunk, bits) in &allowed {
-            let column = chunk
-                .vectors(spec.field)
-                .ok_or(SegmentError::UnknownField(spec.field))?;
+            // A field that is younger than the rows: none of them has a vector.
+            let Some(column) = chunk.vectors(spec.field) else {
+                continue;
+            };
             searched.push((chunk.base() as u32, column, column.allowed_positions(bits)));
         }
         let mut answers = Vec::with_capacity(spec.queries.len());
@@ -77,7 +80,7 @@ impl GrowingSegment {
                     let found =
                         answer::grouped(group_by, spec.top_k, total, cancel, nearest, |rows| {
                             let column =
-                                table::gather(&chunks, &self.schema, group_by.access.field, rows)?;
+                                table::gather(&chunks, &schema, group_by.access.field, rows)?;
                             answer::group_values(&group_by.access, &column)
                         })?;
                     self.hits(
@@ -119,7 +122,7 @@ impl GrowingSegment {
             }
         }
         let rows = rows::newest_of_each_key(candidates, spec.limit);
-        rows::assemble(&self.schema, &spec.fields, &rows, |field, rows| {
+        rows::assemble(&self.reads.get(), &spec.fields, &rows, |field, rows| {
             self.gather(&chunks, field, rows)
         })
     }
@@ -161,7 +164,7 @@ impl GrowingSegment {
             .iter()
             .map(|field| Ok((*field, self.gather(&chunks, *field, &rows)?)))
             .collect::<Result<Vec<_>, SegmentError>>()?;
-        table::batch_of(&self.schema, columns, rows.len())
+        table::batch_of(&self.reads.get(), columns, rows.len())
     }
 
     /// Every row's key and stamp, a list a chunk.
@@ -223,6 +226,7 @@ impl GrowingSegment {
         ttl_before: Option<Timestamp>,
         cancel: &Cancel,
     ) -> Result<AllowedChunks, SegmentError> {
+        let schema = self.reads.get();
         let mut allowed = Vec::with_capacity(chunks.len());
         for chunk in chunks {
             cancel.check()?;
@@ -243,8 +247,8 @@ impl GrowingSegment {
                 continue;
             }
             if let Some(filter) = filter {
-                let batch = chunk.to_filter(&self.schema, filter)?;
-                words = filter::passing(filter, &batch, &self.schema, &words, cancel)?;
+                let batch = chunk.to_filter(&schema, filter)?;
+                words = filter::passing(filter, &batch, &schema, &words, cancel)?;
             }
             let bits = BitSet::from_words(words, chunk.len());
             if bits.count() > 0 {
@@ -271,22 +275,24 @@ impl GrowingSegment {
         field: FieldId,
         rows: &[u32],
     ) -> Result<ArrayRef, SegmentError> {
-        match self
-            .schema
+        let schema = self.reads.get();
+        match schema
             .field_by_id(field)
             .filter(|f| f.data_type.is_vector())
         {
-            None => table::gather(chunks, &self.schema, field, rows),
+            None => table::gather(chunks, &schema, field, rows),
             Some(definition) => {
-                let parts = chunks
+                let columns = chunks
                     .iter()
-                    .map(|chunk| {
-                        let column = chunk
-                            .vectors(field)
-                            .ok_or(SegmentError::UnknownField(field))?;
-                        Ok((chunk.base(), column))
+                    .map(|chunk| match chunk.vectors(field) {
+                        Some(column) => Ok((chunk.base(), Cow::Borrowed(column))),
+                        None => {
+                            let none = VectorColumn::all_null(definition, chunk.len())?;
+                            Ok((chunk.base(), Cow::Owned(none)))
+                        }
                     })
                     .collect::<Result<Vec<_>, SegmentError>>()?;
+                let parts: Vec<_> = columns.iter().map(|(base, c)| (*base, &**c)).collect();
                 vectors::gather(definition, &parts, rows)
             }
         }

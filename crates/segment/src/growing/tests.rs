@@ -198,3 +198,34 @@ fn rows_that_do_not_fit_the_schema_are_refused_and_nothing_is_added() {
     segment.append(&batch, Timestamp(1), Lsn(1)).unwrap_err();
     assert!(segment.is_empty());
 }
+
+/// A field that was added while its segment grew was unknown to every read until the segment was flushed.
+#[test]
+fn fields_added_later_are_read_from_older_rows() {
+    let segment = growing(&plain(), 1);
+    put(&segment, &[1, 2], 10);
+    let mut younger = CollectionSchema::clone(&plain());
+    younger.version += 1;
+    let mut number = field(130, "later", DataType::Int64);
+    number.default = Some(holdfast_types::Value::Int(7));
+    let mut vector = vector(131, "w", DataType::FloatVector, 4);
+    (number.nullable, vector.nullable) = (true, true);
+    younger.fields.extend([number.clone(), vector.clone()]);
+    let younger = Arc::new(younger);
+    let fetch = || segment.fetch(&[RowIdx(1)], &[number.id, vector.id]);
+    assert!(fetch().is_err(), "nobody told it");
+    segment.show_schema(&younger);
+    segment.show_schema(&plain());
+    let fetched = fetch().unwrap();
+    let numbers = holdfast_types::columns::column(&fetched, number.id).unwrap();
+    assert_eq!(
+        arrow_array::cast::AsArray::as_primitive::<arrow_array::types::Int64Type>(numbers).value(0),
+        7
+    );
+    let vectors = holdfast_types::columns::column(&fetched, vector.id).unwrap();
+    assert!(arrow_array::Array::is_null(&**vectors, 0));
+    let hits = segment
+        .search(&search_spec(&vector, Metric::L2, 9), &Cancel::new())
+        .unwrap();
+    assert!(hit_ids(&hits[0]).is_empty());
+}

@@ -178,7 +178,9 @@ impl SealedSegment {
                 }
             }),
             Predicate::IsNull { access } if access.data_type.is_vector() => {
-                Some(self.core.vectors(access.field).ok()?.null_rows())
+                let schema = self.core.reads.get();
+                let field = schema.field_by_id(access.field)?;
+                Some(self.core.vectors_to_read(field).ok()?.null_rows())
             }
             // A JSON path index also has no value where there is one of another type.
             Predicate::IsNull { access } => self.find(access, |index, cast| {

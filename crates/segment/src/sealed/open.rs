@@ -13,6 +13,7 @@ use parking_lot::RwLock;
 use super::{Core, OpenIndex, Overlay, ScalarPart, SealedSegment};
 use crate::{
     DamagedSegment, IndexFile, SegmentFile, SegmentStats,
+    fields::ReadSchema,
     file::{self, arrow::ArrowFile, blocks::damaged, keys::Keys},
     table,
     vectors::VectorColumn,
@@ -81,7 +82,7 @@ impl SealedSegment {
         let core = Arc::new(Core {
             id,
             partition,
-            schema,
+            reads: ReadSchema::new(schema),
             parts,
             vectors,
             keys: opened_keys,

@@ -34,7 +34,7 @@ impl SealedSegment {
             last = Some(key);
             true
         })?;
-        rows::assemble(&core.schema, &spec.fields, &picked, |field, rows| {
+        rows::assemble(&core.reads.get(), &spec.fields, &picked, |field, rows| {
             core.gather(field, rows)
         })
     }
@@ -68,7 +68,7 @@ impl SealedSegment {
             .iter()
             .map(|field| Ok((*field, core.gather(*field, &rows)?)))
             .collect::<Result<Vec<_>, SegmentError>>()?;
-        table::batch_of(&core.schema, columns, rows.len())
+        table::batch_of(&core.reads.get(), columns, rows.len())
     }
 
     /// Calls `take` for each row that passes, in row order, until it says no.

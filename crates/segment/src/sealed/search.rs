@@ -46,9 +46,11 @@ impl SealedSegment {
         cancel: &Cancel,
     ) -> Result<Vec<Vec<Hit>>, SegmentError> {
         let core = &*self.core;
-        rows::check_search(&core.schema, spec)?;
+        let schema = core.reads.get();
+        let field = rows::check_search(&schema, spec)?;
         let allowed = self.allowed(spec.filter.as_deref(), spec.at, spec.ttl_before, cancel)?;
-        let column = core.vectors(spec.field)?;
+        let column = core.vectors_to_read(field)?;
+        let column = &*column;
         let search = VectorSearch {
             spec,
             column,
@@ -150,7 +152,7 @@ impl SealedSegment {
         let rows = core.keys.len();
         let mut bits = visible.into_bits(rows);
         let mut rest: Vec<Predicate> = Vec::new();
-        let primary = core.schema.primary().id;
+        let primary = core.reads.get().primary().id;
         for part in filter.conjuncts() {
             if part.is_always_true() {
                 continue;
@@ -202,10 +204,14 @@ impl Core {
             return Ok(None);
         }
         let rows = part.base..part.base + part.batch.num_rows();
-        let batch = filter::with_presence(filter, &part.batch, &self.schema, |field| {
-            Ok(self.vectors(field)?.presence(rows.clone()))
+        let schema = self.reads.get();
+        let batch = filter::with_presence(filter, &part.batch, &schema, |field| {
+            let field = schema
+                .field_by_id(field)
+                .ok_or(SegmentError::UnknownField(field))?;
+            Ok(self.vectors_to_read(field)?.presence(rows.clone()))
         })?;
-        filter::passing(filter, &batch, &self.schema, open, cancel).map(Some)
+        filter::passing(filter, &batch, &schema, open, cancel).map(Some)
     }
 }
 

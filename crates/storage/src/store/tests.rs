@@ -205,6 +205,20 @@ async fn a_local_object_changed_from_outside_is_refused() {
 }
 
 #[tokio::test]
+async fn another_object_in_its_place_is_noticed() {
+    let local = local();
+    let Local { root, store, .. } = &local;
+    let info = store.put(&path(1), bytes(300_000)).await.unwrap();
+    let mapped = store.map(&info).await.unwrap();
+    info.check(&mapped).unwrap();
+    let other = vec![7; 300_000];
+    std::fs::write(root.path().join(info.path.as_str()), other).unwrap();
+    let mapped = store.map(&info).await.unwrap();
+    let error = info.check(&mapped).unwrap_err();
+    assert!(matches!(error, StorageError::Damaged { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn mapped_bytes_outlive_the_object_and_empty_folders_go() {
     let local = local();
     let Local { root, store, .. } = &local;

@@ -12,14 +12,14 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use holdfast_disk::{Disk, FileSizes};
 use holdfast_types::{ChannelId, Epoch, Lsn};
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::{
     Options,
-    disk::Disk,
     epoch::EpochFile,
-    files::{FileSizes, Files, WriteError, channel_dir},
+    files::{Files, WriteError, channel_dir},
     journal::Journal,
     log_file::failed,
     ring::Ring,

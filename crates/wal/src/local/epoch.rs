@@ -6,10 +6,10 @@
 
 use std::{io, path::Path, sync::Arc};
 
+use holdfast_disk::{Disk, DiskFile, write_all_at};
 use holdfast_types::Epoch;
 
 use super::{
-    disk::{Disk, DiskFile, write_all_at},
     format::{BLOCK, BLOCK_LEN, u32_at, u64_at},
     log_file::{corrupt, failed},
 };

@@ -7,30 +7,19 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use holdfast_disk::{Disk, FileSizes, Spare, Spares, is_full, write_all_at};
 use holdfast_types::{ChannelId, Epoch, Lsn};
 
 use super::{
-    disk::{Disk, DiskFile, is_full, write_all_at},
     format::{BLOCK, FileHeader},
     log_file::{LogFile, Position, corrupt, failed},
 };
 use crate::wal::WalError;
 
 const LOG_SUFFIX: &str = ".wal";
-const SPARE_PREFIX: &str = "spare-";
+const NEWEST_PREFIX: &str = "newest-";
 /// Files prepared ahead or kept from trimming.
 const SPARES_MAX: usize = 2;
-/// Zeros are written this many at a time.
-const ZEROS: usize = 1 << 20;
-
-/// Sizes that shape the files of a channel.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FileSizes {
-    /// Of an ordinary file.
-    pub(super) segment: u64,
-    /// What allocating leaves free on the disk.
-    pub(super) reserve: u64,
-}
 
 /// Why there is no next file.
 #[derive(Debug)]
@@ -49,8 +38,7 @@ pub(super) struct Files {
     channel: ChannelId,
     sizes: FileSizes,
     set: Mutex<Set>,
-    /// Held while a file is being made, so that a writer in need of one waits for it.
-    making: Mutex<()>,
+    spares: Spares,
     /// Held while files are being trimmed.
     trimming: Mutex<Trimming>,
 }
@@ -65,14 +53,8 @@ enum Trimming {
 struct Set {
     /// Oldest first; the last is being written.
     log: VecDeque<Arc<LogFile>>,
-    spares: Vec<Spare>,
-    spares_made: u64,
-}
-
-#[derive(Debug)]
-struct Spare {
-    path: PathBuf,
-    file: Arc<dyn DiskFile>,
+    /// Which file a name in the directory says is there.
+    newest_named: Option<Lsn>,
 }
 
 /// Where a recovered log ends.
@@ -99,16 +81,19 @@ impl Files {
         disk.sync_dir(&dir).map_err(failed("sync", &dir))?;
         let mut set = Set {
             log: VecDeque::new(),
-            spares: Vec::new(),
-            spares_made: 0,
+            newest_named: None,
         };
-        let mut firsts = Vec::new();
+        let spares = Spares::new(Arc::clone(&disk), &dir, sizes, SPARES_MAX);
+        let (mut firsts, mut named) = (Vec::new(), Vec::new());
         for name in disk.list(&dir).map_err(failed("list", &dir))? {
             if let Some(first) = first_lsn(&name) {
                 firsts.push(first);
-            } else if let Some(number) = name.strip_prefix(SPARE_PREFIX) {
-                set.spares_made = set.spares_made.max(number.parse().unwrap_or(0));
-                adopt_spare(&*disk, dir.join(name), sizes.segment, &mut set.spares)?;
+            } else if let Some(first) = named_newest(&name) {
+                named.push(first);
+            } else if Spares::is_one(&name) {
+                spares
+                    .adopt(&name)
+                    .map_err(failed("adopt", &dir.join(&name)))?;
             }
         }
         firsts.sort_unstable();
@@ -118,6 +103,21 @@ impl Files {
             let file = LogFile::open(path, file)?;
             check_chain(set.log.back().map(|f| &**f), &file, channel, first)?;
             set.log.push_back(Arc::new(file));
+        }
+        named.sort_unstable();
+        set.newest_named = named.pop();
+        if let Some(first) = set.newest_named
+            && set
+                .log
+                .back()
+                .is_none_or(|newest| newest.header.first < first)
+        {
+            let problem = "the file is missing, and the records in it with it";
+            return Err(corrupt(&dir.join(file_name(first)), 0, problem));
+        }
+        for older in named {
+            let path = dir.join(newest_name(older));
+            disk.remove(&path).map_err(failed("remove", &path))?;
         }
         let recovered = match set.log.back() {
             Some(newest) => recover(newest)?,
@@ -133,7 +133,7 @@ impl Files {
             channel,
             sizes,
             set: Mutex::new(set),
-            making: Mutex::new(()),
+            spares,
             trimming: Mutex::new(Trimming::Allowed),
         };
         Ok((files, recovered))
@@ -166,7 +166,7 @@ impl Files {
     /// Puts the next file to use: it starts with `first` and holds at least `bytes` of batches.
     pub(super) fn roll(&self, first: Lsn, bytes: u64) -> Result<Arc<LogFile>, WriteError> {
         let capacity = bytes.saturating_add(BLOCK).max(self.sizes.segment);
-        let spare = self.spare(capacity)?;
+        let spare = self.spares.take(capacity, 0).map_err(classify)?;
         // A file without records, too small for the one that comes now, is replaced: it has the same
         // name, since names are first LSNs.
         let newest = self.set().log.back().map(|f| f.header.clone());
@@ -187,10 +187,11 @@ impl Files {
             .and_then(|()| spare.file.sync())
             .and_then(|()| self.disk.rename(&spare.path, &path));
         if let Err(e) = named {
-            self.put_back(spare, capacity);
+            self.spares.put_back(spare, capacity);
             return Err(classify(e));
         }
         self.disk.sync_dir(&self.dir).map_err(WriteError::Fatal)?;
+        self.name_newest(first)?;
         let file = Arc::new(LogFile {
             path,
             file: spare.file,
@@ -205,19 +206,31 @@ impl Files {
         Ok(file)
     }
 
+    /// Says by a name of its own that the file starting with `first` is there. Every older file is missed by
+    /// the one that follows it; without this the loss of the newest would look like a shorter log.
+    fn name_newest(&self, first: Lsn) -> Result<(), WriteError> {
+        let before = self.set().newest_named;
+        if before == Some(first) {
+            return Ok(());
+        }
+        let path = self.dir.join(newest_name(first));
+        self.disk.create(&path).map_err(classify)?;
+        self.set().newest_named = Some(first);
+        if let Some(before) = before {
+            let path = self.dir.join(newest_name(before));
+            self.disk.remove(&path).map_err(WriteError::Fatal)?;
+        }
+        self.disk.sync_dir(&self.dir).map_err(WriteError::Fatal)
+    }
+
     /// Whether the next roll would have to make its file itself.
     pub(super) fn wants_spare(&self) -> bool {
-        self.set().spares.is_empty()
+        self.spares.count() == 0
     }
 
     /// Makes a file ready for a later roll, unless there is one.
     pub(super) fn prepare_spare(&self) -> io::Result<()> {
-        let _making = lock(&self.making);
-        if self.wants_spare() {
-            let spare = self.make(self.sizes.segment)?;
-            self.set().spares.push(spare);
-        }
-        Ok(())
+        self.spares.prepare(1)
     }
 
     /// Removes or recycles the files all of whose records are at or below `upto`. The newest stays.
@@ -233,11 +246,10 @@ impl Files {
                 return Ok(());
             }
             let oldest = set.log.pop_front().expect("there are two files");
-            let spare_path = (set.spares.len() < SPARES_MAX
-                && oldest.header.capacity == self.sizes.segment
-                // A reader that still has it open must not see it change.
-                && Arc::strong_count(&oldest) == 1)
-                .then(|| self.next_spare_path(&mut set));
+            // A reader that still has it open must not see it change.
+            let spare_path = (Arc::strong_count(&oldest) == 1)
+                .then(|| self.spares.path_for_recycling(oldest.header.capacity))
+                .flatten();
             drop(set);
             let gone = match &spare_path {
                 Some(path) => self.disk.rename(&oldest.path, path),
@@ -257,73 +269,9 @@ impl Files {
             }
             if let Some(path) = spare_path {
                 let file = Arc::clone(&oldest.file);
-                self.set().spares.push(Spare { path, file });
+                self.spares.add(Spare { path, file });
             }
         }
-    }
-
-    /// A spare of `capacity`, from stock or made now.
-    fn spare(&self, capacity: u64) -> Result<Spare, WriteError> {
-        let _making = lock(&self.making);
-        if capacity == self.sizes.segment
-            && let Some(spare) = self.set().spares.pop()
-        {
-            return Ok(spare);
-        }
-        self.make(capacity).map_err(classify)
-    }
-
-    fn put_back(&self, spare: Spare, capacity: u64) {
-        if capacity == self.sizes.segment {
-            self.set().spares.push(spare);
-        } else if let Err(e) = self.disk.remove(&spare.path) {
-            // It is found and removed at the next start.
-            tracing::warn!(path = %spare.path.display(), error = %e, "cannot remove an unused file");
-        }
-    }
-
-    fn make(&self, capacity: u64) -> io::Result<Spare> {
-        let free = self.disk.free_bytes(&self.dir)?;
-        if free < capacity.saturating_add(self.sizes.reserve) {
-            return Err(io::Error::new(
-                io::ErrorKind::StorageFull,
-                format!(
-                    "{free} bytes free, {capacity} needed and {} kept in reserve",
-                    self.sizes.reserve
-                ),
-            ));
-        }
-        let path = self.next_spare_path(&mut self.set());
-        let file = self.disk.create(&path)?;
-        let filled = self.fill(&*file, capacity);
-        if let Err(e) = filled {
-            if let Err(left) = self.disk.remove(&path) {
-                // It is found and removed at the next start.
-                tracing::warn!(path = %path.display(), error = %left, "cannot remove a file half made");
-            }
-            return Err(e);
-        }
-        Ok(Spare { path, file })
-    }
-
-    /// Writes zeros, so that syncs of later batches need not write the file's block map too.
-    fn fill(&self, file: &dyn DiskFile, capacity: u64) -> io::Result<()> {
-        file.allocate(capacity)?;
-        let zeros = vec![0; ZEROS.min(usize::try_from(capacity).unwrap_or(ZEROS))];
-        let mut at = 0;
-        while at < capacity {
-            let len = (capacity - at).min(zeros.len() as u64);
-            let len = usize::try_from(len).expect("at most ZEROS");
-            write_all_at(file, &zeros[..len], at)?;
-            at += len as u64;
-        }
-        file.sync()?;
-        self.disk.sync_dir(&self.dir)
-    }
-
-    fn next_spare_path(&self, set: &mut Set) -> PathBuf {
-        set.spares_made += 1;
-        self.dir.join(format!("{SPARE_PREFIX}{}", set.spares_made))
     }
 
     fn set(&self) -> MutexGuard<'_, Set> {
@@ -337,21 +285,6 @@ fn classify(error: io::Error) -> WriteError {
         true => WriteError::Full(error),
         false => WriteError::Fatal(error),
     }
-}
-
-fn adopt_spare(
-    disk: &dyn Disk,
-    path: PathBuf,
-    segment: u64,
-    spares: &mut Vec<Spare>,
-) -> Result<(), WalError> {
-    let file = disk.open(&path).map_err(failed("open", &path))?;
-    let len = file.len().map_err(failed("measure", &path))?;
-    if len == segment && spares.len() < SPARES_MAX {
-        spares.push(Spare { path, file });
-        return Ok(());
-    }
-    disk.remove(&path).map_err(failed("remove", &path))
 }
 
 fn check_chain(
@@ -415,6 +348,15 @@ fn first_lsn(name: &str) -> Option<Lsn> {
     let digits = name.strip_suffix(LOG_SUFFIX)?;
     let first = digits.parse().ok().map(Lsn)?;
     (file_name(first) == name).then_some(first)
+}
+
+fn newest_name(first: Lsn) -> String {
+    format!("{NEWEST_PREFIX}{:020}", first.0)
+}
+
+fn named_newest(name: &str) -> Option<Lsn> {
+    let first = name.strip_prefix(NEWEST_PREFIX)?.parse().ok().map(Lsn)?;
+    (newest_name(first) == name).then_some(first)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

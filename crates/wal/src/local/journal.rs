@@ -4,10 +4,10 @@
 use std::{io, sync::Arc};
 
 use bytes::Bytes;
+use holdfast_disk::{is_full, write_all_at};
 use holdfast_types::{Epoch, Lsn};
 
 use super::{
-    disk::{is_full, write_all_at},
     files::{Files, Recovered, WriteError},
     format::{BATCH_HEADER_LEN, BLOCK, BLOCK_LEN, BatchHeader, RECORD_HEADER_LEN, record_header},
     log_file::{LogFile, Position},

@@ -3,14 +3,11 @@
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
+use holdfast_disk::DiskFile;
 use holdfast_types::{Epoch, Lsn};
 
-use super::{
-    disk::DiskFile,
-    format::{
-        BATCH_HEADER_LEN, BLOCK, BLOCK_LEN, BatchHeader, FileHeader, RECORD_HEADER_LEN,
-        split_record,
-    },
+use super::format::{
+    BATCH_HEADER_LEN, BLOCK, BLOCK_LEN, BatchHeader, FileHeader, RECORD_HEADER_LEN, split_record,
 };
 use crate::wal::{WalEntry, WalError};
 

@@ -4,12 +4,12 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
+use holdfast_disk::{Faults, FileSizes, SimDisk};
 use holdfast_types::{ChannelId, Epoch, Lsn};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
-    faulty_disk::{Faults, FaultyDisk},
-    files::{FileSizes, Files, WriteError},
+    files::{Files, WriteError},
     journal::Journal,
     reader,
 };
@@ -23,7 +23,7 @@ const SIZES: FileSizes = FileSizes {
 struct Run {
     seed: u64,
     rng: StdRng,
-    disk: FaultyDisk,
+    disk: SimDisk,
     faults: Faults,
     files: Arc<Files>,
     journal: Journal,
@@ -51,7 +51,7 @@ struct Seen {
     writes: u64,
 }
 
-fn open(disk: &FaultyDisk) -> (Arc<Files>, Journal) {
+fn open(disk: &SimDisk) -> (Arc<Files>, Journal) {
     let opened = Files::open(Arc::new(disk.clone()), dir(), CHANNEL, SIZES);
     let (files, recovered) = opened.unwrap_or_else(|e| panic!("{e}"));
     let files = Arc::new(files);
@@ -64,7 +64,7 @@ fn dir() -> PathBuf {
 
 impl Run {
     fn new(seed: u64) -> Self {
-        let disk = FaultyDisk::new(seed ^ 0x5eed);
+        let disk = SimDisk::new(seed ^ 0x5eed);
         let (files, journal) = open(&disk);
         Self {
             seed,
@@ -168,6 +168,7 @@ impl Run {
             failed_write: likely(0.01),
             failed_sync: likely(0.03),
             free_space_lies: likely(1.0) > 0.0,
+            ..Faults::default()
         };
         self.disk.set_faults(self.faults);
         let tight = self.rng.random_bool(0.3);

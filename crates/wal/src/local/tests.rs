@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 use bytes::Bytes;
 use futures::StreamExt;
 
+use holdfast_disk::SimDisk;
+
 use super::{
-    faulty_disk::FaultyDisk,
     files::Files,
     format::{BLOCK_LEN, FileHeader},
     journal::Journal,
@@ -28,7 +29,7 @@ fn small() -> Options {
     }
 }
 
-fn on(disk: &FaultyDisk, options: Options) -> LocalWal {
+fn on(disk: &SimDisk, options: Options) -> LocalWal {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     LocalWal::on_disk(disk, PathBuf::from("/wal"), options, None).unwrap()
 }
@@ -63,7 +64,7 @@ async fn the_contract_holds_on_a_real_disk() {
 
 #[tokio::test]
 async fn the_contract_holds_on_the_disk_of_the_tests() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     contract::run(async || on(&disk, small())).await;
 }
 
@@ -116,7 +117,7 @@ async fn a_large_record_gets_a_file_of_its_own_and_the_log_goes_on() {
 
 #[tokio::test]
 async fn a_record_that_is_too_large_takes_no_lsn() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     let wal = on(&disk, small());
     let (writer, _) = wal.open_writer(CHANNEL, Epoch(1)).await.unwrap();
     let vast = Bytes::from(vec![0; crate::wal::MAX_RECORD_BYTES + 1]);
@@ -127,7 +128,7 @@ async fn a_record_that_is_too_large_takes_no_lsn() {
 
 #[tokio::test]
 async fn a_full_disk_rejects_and_the_writer_recovers_when_there_is_room() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     let wal = on(&disk, small());
     let (writer, _) = wal.open_writer(CHANNEL, Epoch(1)).await.unwrap();
     append(&*writer, 1).await;
@@ -160,11 +161,11 @@ async fn a_full_disk_rejects_and_the_writer_recovers_when_there_is_room() {
 
 #[tokio::test]
 async fn a_failed_sync_is_final_and_readers_keep_what_is_durable() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     let wal = on(&disk, small());
     let (writer, _) = wal.open_writer(CHANNEL, Epoch(1)).await.unwrap();
     append(&*writer, 1).await;
-    disk.set_faults(super::faulty_disk::Faults {
+    disk.set_faults(holdfast_disk::Faults {
         failed_sync: 1.0,
         ..Default::default()
     });
@@ -173,7 +174,7 @@ async fn a_failed_sync_is_final_and_readers_keep_what_is_durable() {
         matches!(unknown, Err(AppendError::Unknown(_))),
         "{unknown:?}"
     );
-    disk.set_faults(super::faulty_disk::Faults::default());
+    disk.set_faults(holdfast_disk::Faults::default());
     let later = writer.append(payload(3)).1.await;
     assert!(matches!(later, Err(AppendError::Poisoned)), "{later:?}");
     let reopened = wal.open_writer(CHANNEL, Epoch(2)).await;
@@ -185,7 +186,7 @@ async fn a_failed_sync_is_final_and_readers_keep_what_is_durable() {
 
 #[tokio::test]
 async fn readers_that_fall_behind_read_files_and_meet_the_ring() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     let wal = on(&disk, small());
     let (writer, _) = wal.open_writer(CHANNEL, Epoch(1)).await.unwrap();
     let mut slow = wal.tail(CHANNEL, Lsn(1)).await.unwrap();
@@ -203,7 +204,7 @@ async fn readers_that_fall_behind_read_files_and_meet_the_ring() {
 
 #[tokio::test]
 async fn a_reader_overtaken_by_trimming_is_told_and_ends() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     let wal = on(&disk, small());
     let (writer, _) = wal.open_writer(CHANNEL, Epoch(1)).await.unwrap();
     let mut slow = wal.tail(CHANNEL, Lsn(1)).await.unwrap();
@@ -221,7 +222,7 @@ async fn a_reader_overtaken_by_trimming_is_told_and_ends() {
 
 #[tokio::test]
 async fn trimmed_files_are_used_again_and_their_old_records_stay_gone() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     let wal = on(&disk, small());
     let (writer, _) = wal.open_writer(CHANNEL, Epoch(1)).await.unwrap();
     for round in 0..30 {
@@ -245,7 +246,7 @@ async fn trimmed_files_are_used_again_and_their_old_records_stay_gone() {
 
 #[tokio::test]
 async fn what_is_queued_during_a_sync_becomes_one_batch() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     let wal = on(&disk, small());
     let (writer, _) = wal.open_writer(CHANNEL, Epoch(1)).await.unwrap();
     append(&*writer, 0).await;
@@ -260,8 +261,8 @@ async fn what_is_queued_during_a_sync_becomes_one_batch() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_appenders_and_readers_agree_on_one_order() {
-    let disk = FaultyDisk::new(1);
-    disk.set_faults(super::faulty_disk::Faults {
+    let disk = SimDisk::new(1);
+    disk.set_faults(holdfast_disk::Faults {
         short_write: 0.2,
         ..Default::default()
     });
@@ -297,7 +298,7 @@ async fn many_appenders_and_readers_agree_on_one_order() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_and_ready_waits_for_room() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     let options = Options {
         queue_bytes_max: 1,
         ..small()
@@ -330,7 +331,7 @@ async fn a_full_queue_refuses_and_ready_waits_for_room() {
 
 #[tokio::test]
 async fn a_missing_file_in_the_middle_is_noticed_at_once() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     {
         let wal = on(&disk, small());
         let (writer, _) = wal.open_writer(CHANNEL, Epoch(1)).await.unwrap();
@@ -347,9 +348,31 @@ async fn a_missing_file_in_the_middle_is_noticed_at_once() {
     );
 }
 
+/// A log without its newest file used to be taken for a shorter one: what was acknowledged was gone without
+/// a word, and its positions were given out again.
+#[tokio::test]
+async fn a_missing_newest_file_is_noticed_whether_or_not_there_are_older_ones() {
+    for records in [1, 6] {
+        let disk = FaultyDisk::new(1);
+        {
+            let wal = on(&disk, small());
+            let (writer, _) = wal.open_writer(CHANNEL, Epoch(1)).await.unwrap();
+            for _ in 0..records {
+                writer.append(Bytes::from(vec![0; 40_000])).1.await.unwrap();
+            }
+        }
+        let newest = format!("{records:020}.wal");
+        disk.remove(&file(&newest)).unwrap();
+        let refused = on(&disk, small()).committed(CHANNEL).await.unwrap_err();
+        let text = refused.to_string();
+        assert!(matches!(refused, WalError::Corrupt { .. }), "{text}");
+        assert!(text.contains(&newest) && text.contains("missing"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn either_copy_of_the_epoch_is_enough_and_neither_is_refused() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     on(&disk, small())
         .open_writer(CHANNEL, Epoch(9))
         .await
@@ -377,8 +400,8 @@ async fn either_copy_of_the_epoch_is_enough_and_neither_is_refused() {
 }
 
 /// A log of two files whose last is closed by a mark, and what is in it.
-fn two_files(disk: &FaultyDisk) -> Vec<(Lsn, Bytes)> {
-    let sizes = super::files::FileSizes {
+fn two_files(disk: &SimDisk) -> Vec<(Lsn, Bytes)> {
+    let sizes = holdfast_disk::FileSizes {
         segment: 64 << 10,
         reserve: 0,
     };
@@ -401,8 +424,8 @@ fn two_files(disk: &FaultyDisk) -> Vec<(Lsn, Bytes)> {
 }
 
 /// Opens a damaged log and reads it all: what was written, or an error, and nothing else.
-fn is_whole_or_refused(disk: &FaultyDisk, expected: &[(Lsn, Bytes)]) -> Result<(), WalError> {
-    let sizes = super::files::FileSizes {
+fn is_whole_or_refused(disk: &SimDisk, expected: &[(Lsn, Bytes)]) -> Result<(), WalError> {
+    let sizes = holdfast_disk::FileSizes {
         segment: 64 << 10,
         reserve: 0,
     };
@@ -422,7 +445,7 @@ fn is_whole_or_refused(disk: &FaultyDisk, expected: &[(Lsn, Bytes)]) -> Result<(
 
 #[test]
 fn damage_to_any_byte_is_refused_or_harmless_but_never_changes_or_shortens_the_log() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     let expected = two_files(&disk);
     is_whole_or_refused(&disk, &expected).unwrap();
     let mut refused = 0;
@@ -450,7 +473,7 @@ fn damage_to_any_byte_is_refused_or_harmless_but_never_changes_or_shortens_the_l
 
 #[test]
 fn a_header_with_right_checksum_and_senseless_capacity_is_refused() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     let expected = two_files(&disk);
     let name = "00000000000000000003.wal";
     let intact = disk.bytes(&file(name));
@@ -477,7 +500,7 @@ fn a_header_with_right_checksum_and_senseless_capacity_is_refused() {
 
 #[test]
 fn a_file_cut_short_anywhere_is_refused() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     let expected = two_files(&disk);
     for name in ["00000000000000000001.wal", "00000000000000000003.wal"] {
         let intact = disk.bytes(&file(name));
@@ -495,7 +518,7 @@ fn a_file_cut_short_anywhere_is_refused() {
 
 #[test]
 fn a_torn_batch_with_nothing_behind_it_is_cut_off() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     let expected = two_files(&disk);
     // The mark and the batch before it, as a crash between their writes and syncs may leave them.
     let name = file("00000000000000000003.wal");
@@ -510,9 +533,9 @@ fn a_torn_batch_with_nothing_behind_it_is_cut_off() {
 /// one; the next crash kept the header of that batch and the remains of the old one behind it.
 #[test]
 fn remains_of_a_batch_that_was_cut_off_do_not_pass_as_a_later_one() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     let name = file("00000000000000000001.wal");
-    let sizes = super::files::FileSizes {
+    let sizes = holdfast_disk::FileSizes {
         segment: 64 << 10,
         reserve: 0,
     };

@@ -1,6 +1,11 @@
 //! What outlives a call: propagation, damage, ids, keys, restarts.
 
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use async_trait::async_trait;
+
 use super::*;
+use crate::{Range, Versioned, WatchStream, contract};
 
 #[tokio::test]
 async fn one_catalog_sees_what_another_did() {
@@ -49,6 +54,69 @@ async fn a_catalog_that_fell_behind_lists_again() {
     soon(catalog.view.reached(last)).await.unwrap();
     assert_eq!(catalog.snapshot().collection(c.id).unwrap().updated, at(19));
     assert_eq!(names(&catalog, DB), ["c"]);
+}
+
+/// A store of which listings can be made to fail, as when its servers are out of reach.
+struct OutOfReach {
+    store: MemoryStore,
+    failures: AtomicUsize,
+}
+
+#[async_trait]
+impl MetaStore for OutOfReach {
+    async fn get(&self, key: &str) -> Result<Option<Versioned>, MetaError> {
+        self.store.get(key).await
+    }
+
+    async fn range(&self, prefix: &str) -> Result<Range, MetaError> {
+        let one_less = |left: usize| left.checked_sub(1);
+        let failed = self.failures.fetch_update(SeqCst, SeqCst, one_less);
+        if failed.is_ok() {
+            return Err(MetaError::OutOfReach {
+                what: "servers".to_owned(),
+                problem: "gone".to_owned(),
+            });
+        }
+        self.store.range(prefix).await
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<TxnOutcome, MetaError> {
+        self.store.txn(txn).await
+    }
+
+    async fn watch(&self, prefix: &str, after: u64) -> Result<WatchStream, MetaError> {
+        self.store.watch(prefix, after).await
+    }
+}
+
+/// History was forgotten while the servers were gone, and they are still not back when the catalog lists.
+#[tokio::test(start_paused = true)]
+async fn a_catalog_waits_for_a_store_that_is_out_of_reach() {
+    let store = Arc::new(OutOfReach {
+        store: MemoryStore::with_history(2),
+        failures: AtomicUsize::new(0),
+    });
+    let catalog = Catalog::open(Arc::clone(&store) as Arc<dyn MetaStore>, at(1))
+        .await
+        .unwrap();
+    let c = catalog
+        .create_collection(DB, &new("c"), at(2))
+        .await
+        .unwrap();
+    store.failures.store(3, SeqCst);
+    let mut last = 0;
+    for i in 3..20 {
+        let meta = CollectionMeta {
+            updated: at(i),
+            ..CollectionMeta::clone(&c)
+        };
+        let txn = put(Txn::new(), &keys::collection(c.id), &meta).unwrap();
+        let txn = futures::FutureExt::now_or_never(store.txn(txn)).unwrap();
+        last = contract::done(txn.unwrap());
+    }
+    soon(catalog.view.reached(last)).await.unwrap();
+    assert_eq!(catalog.snapshot().collection(c.id).unwrap().updated, at(19));
+    assert_eq!(store.failures.load(SeqCst), 0);
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ async fn open(path: &Path) -> Result<RedbStore, MetaError> {
 async fn the_contract_holds() {
     let directory = directory();
     let count = std::sync::atomic::AtomicUsize::new(0);
-    contract::run(|| {
+    contract::run_embedded(|| {
         let n = count.fetch_add(1, Ordering::Relaxed);
         let path = directory.path().join(format!("{n}.redb"));
         async move { Arc::new(open(&path).await.unwrap()) as Arc<dyn MetaStore> }

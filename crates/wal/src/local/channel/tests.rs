@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{super::faulty_disk::FaultyDisk, *};
+use holdfast_disk::SimDisk;
 
-fn channel(disk: &FaultyDisk) -> OpenChannel {
+use super::*;
+
+fn channel(disk: &SimDisk) -> OpenChannel {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let options = Options {
         segment_bytes: 64 << 10,
@@ -16,7 +18,7 @@ fn channel(disk: &FaultyDisk) -> OpenChannel {
 
 #[tokio::test]
 async fn a_takeover_decides_every_append_of_the_old_writer() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     let open = channel(&disk);
     let (old, _) = open.channel().take_over(Epoch(1)).unwrap();
     let appends: Vec<_> = (0..500_u64)
@@ -40,7 +42,7 @@ async fn a_takeover_decides_every_append_of_the_old_writer() {
 
 #[tokio::test]
 async fn a_closed_channel_has_written_what_was_queued_and_refuses_more() {
-    let disk = FaultyDisk::new(1);
+    let disk = SimDisk::new(1);
     let open = channel(&disk);
     let (writer, _) = open.channel().take_over(Epoch(1)).unwrap();
     let appends: Vec<_> = (0..50_u64)

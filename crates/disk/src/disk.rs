@@ -1,4 +1,4 @@
-//! The few things the local log asks of a disk, so that tests can stand a failing one in its place.
+//! The few things a log asks of a disk, so that tests can stand a failing one in its place.
 
 use std::{
     fmt,
@@ -11,8 +11,21 @@ use std::{
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
-/// A place for files.
-pub(crate) trait Disk: Send + Sync + fmt::Debug {
+/// Room on a disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// That may still be allocated.
+    pub free: u64,
+    /// That there is in all.
+    pub total: u64,
+}
+
+/// A place for files. Every method fails with the disk's own error.
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "said once, above: the errors are the disk's"
+)]
+pub trait Disk: Send + Sync + fmt::Debug {
     /// Names of the files in `dir`.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// Makes `dir` and its parents, durably.
@@ -27,12 +40,17 @@ pub(crate) trait Disk: Send + Sync + fmt::Debug {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Bytes that may still be allocated.
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// How much room there is.
+    fn space(&self, dir: &Path) -> io::Result<Space>;
 }
 
-/// An open file. Positions are explicit, so that threads can share it.
-pub(crate) trait DiskFile: Send + Sync + fmt::Debug {
+/// An open file. Positions are explicit, so that threads can share it. Every method fails with the disk's own error.
+#[expect(
+    clippy::missing_errors_doc,
+    clippy::len_without_is_empty,
+    reason = "the errors are the disk's; nobody asks whether a file is empty"
+)]
+pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Its length in bytes.
     fn len(&self) -> io::Result<u64>;
     /// Fills `buf`, or fails at the end of the file.
@@ -49,7 +67,7 @@ pub(crate) trait DiskFile: Send + Sync + fmt::Debug {
 ///
 /// # Errors
 /// The disk's; some of `buf` may have been written.
-pub(crate) fn write_all_at(file: &dyn DiskFile, mut buf: &[u8], mut offset: u64) -> io::Result<()> {
+pub fn write_all_at(file: &dyn DiskFile, mut buf: &[u8], mut offset: u64) -> io::Result<()> {
     while !buf.is_empty() {
         match file.write_at(buf, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -65,7 +83,7 @@ pub(crate) fn write_all_at(file: &dyn DiskFile, mut buf: &[u8], mut offset: u64)
 }
 
 /// Whether an error says that there is no room, as opposed to that the disk is broken.
-pub(crate) fn is_full(error: &io::Error) -> bool {
+pub fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
@@ -74,7 +92,7 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 
 /// The machine's file system.
 #[derive(Debug)]
-pub(crate) struct RealDisk;
+pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -122,9 +140,12 @@ impl Disk for RealDisk {
         File::open(dir)?.sync_all()
     }
 
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+    fn space(&self, dir: &Path) -> io::Result<Space> {
         let stat = statvfs(dir)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        Ok(Space {
+            free: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total: stat.f_blocks.saturating_mul(stat.f_frsize),
+        })
     }
 }
 

@@ -1,0 +1,1 @@
+//! The rules of the journal, one by one.

@@ -1,0 +1,259 @@
+//! What to do after a loss: which segments lack copies, who uploads them, who gets a new copy, what may be trimmed.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use holdfast_types::{ChannelId, LogSegment, Lsn};
+
+use crate::{
+    copies::{Copies, CopyHolder, StorageId},
+    meta::{Gone, LogView, NodeRegistration, NodeState, SegmentDescriptor, SegmentState},
+    place::{CopyRule, place, score},
+};
+
+/// Time without progress after which the next in line uploads a segment.
+pub const UPLOAD_PATIENCE: Duration = Duration::from_secs(20);
+/// Silence after which a node counts as lost for healing, unless its disk is declared gone before.
+pub const LOSS_GRACE: Duration = Duration::from_secs(30);
+
+/// What is known of the log-nodes and of object storage.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// Nodes as they registered.
+    pub nodes: Vec<NodeRegistration>,
+    /// Disks that will not come back.
+    pub gone: Vec<Gone>,
+    /// Since when a node was not heard of.
+    pub silent: BTreeMap<StorageId, Duration>,
+    /// Object storage does not take writes.
+    pub store_down: bool,
+}
+
+/// One thing to do for a segment that ended. Fewest copies first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heal {
+    /// Put it into object storage: that outweighs any number of copies on disks, and is needed anyway.
+    Upload {
+        /// The log.
+        log: ChannelId,
+        /// The segment.
+        segment: LogSegment,
+        /// Its descriptor.
+        descriptor: SegmentDescriptor,
+        /// Holders that are alive, first the one whose turn it is; the next after [`UPLOAD_PATIENCE`] without progress.
+        by: Vec<CopyHolder>,
+    },
+    /// Copy it to another node, then name its holders anew.
+    Copy {
+        /// The log.
+        log: ChannelId,
+        /// The segment.
+        segment: LogSegment,
+        /// Its descriptor.
+        descriptor: SegmentDescriptor,
+        /// Holders that are alive.
+        from: Vec<CopyHolder>,
+        /// The holders that it is to have.
+        copies: Copies,
+    },
+    /// No copy is left that can be read.
+    Lost {
+        /// The log.
+        log: ChannelId,
+        /// The segment.
+        segment: LogSegment,
+    },
+}
+
+impl Health {
+    /// Whether a holder's copy counts, at this moment.
+    #[must_use]
+    pub fn is_alive(&self, holder: &CopyHolder, now: Duration) -> bool {
+        let gone = self.gone.iter().any(|g| g.storage == holder.storage);
+        let silent = self
+            .silent
+            .get(&holder.storage)
+            .is_some_and(|since| now.saturating_sub(*since) >= LOSS_GRACE);
+        let present = self
+            .nodes
+            .iter()
+            .any(|n| n.storage == holder.storage && n.state != NodeState::DataLoss);
+        present && !gone && !silent
+    }
+}
+
+/// What the sealed segments of these logs need, in the order in which it is to be done.
+#[must_use]
+pub fn plan(
+    logs: &BTreeMap<ChannelId, LogView>,
+    health: &Health,
+    rule: CopyRule,
+    now: Duration,
+) -> Vec<Heal> {
+    let mut found: Vec<(usize, Heal)> = Vec::new();
+    for (log, view) in logs {
+        for (segment, descriptor) in &view.segments {
+            let SegmentState::Sealed { end } = descriptor.state else {
+                continue;
+            };
+            if end < descriptor.first {
+                continue;
+            }
+            let holders = &descriptor.copies.holders;
+            let mut alive: Vec<CopyHolder> = holders
+                .iter()
+                .filter(|h| health.is_alive(h, now))
+                .cloned()
+                .collect();
+            alive.sort_by_key(|h| (uploader_score(*log, *segment, &h.node), h.node.clone()));
+            let copies = alive.len();
+            let heal = if copies == 0 {
+                Heal::Lost {
+                    log: *log,
+                    segment: *segment,
+                }
+            } else if !health.store_down {
+                Heal::Upload {
+                    log: *log,
+                    segment: *segment,
+                    descriptor: descriptor.clone(),
+                    by: alive,
+                }
+            } else if copies < rule.copies {
+                let Some(new) = substitutes(*log, descriptor, &alive, health, rule, now) else {
+                    continue;
+                };
+                Heal::Copy {
+                    log: *log,
+                    segment: *segment,
+                    descriptor: descriptor.clone(),
+                    from: alive,
+                    copies: new,
+                }
+            } else {
+                continue;
+            };
+            found.push((copies, heal));
+        }
+    }
+    found.sort_by_key(|(copies, _)| *copies);
+    found.into_iter().map(|(_, heal)| heal).collect()
+}
+
+/// The holders that a segment is to have: those that live, and others in place of the lost ones. `None` when there is
+/// nobody to add.
+#[must_use]
+pub fn substitutes(
+    log: ChannelId,
+    descriptor: &SegmentDescriptor,
+    alive: &[CopyHolder],
+    health: &Health,
+    rule: CopyRule,
+    now: Duration,
+) -> Option<Copies> {
+    let mut holders = alive.to_vec();
+    while holders.len() < rule.copies {
+        let zones: Vec<_> = holders.iter().map(|h| &h.zone).collect();
+        let candidates = health.nodes.iter().filter(|n| {
+            let as_holder = CopyHolder {
+                node: n.node.clone(),
+                storage: n.storage,
+                zone: n.zone.clone(),
+            };
+            n.state == NodeState::ReadWrite
+                && health.is_alive(&as_holder, now)
+                && !holders.iter().any(|h| h.node == n.node)
+        });
+        // A zone of its own first, then by hash, so that the copies of a lost node go to many others.
+        let Some(next) = candidates.min_by_key(|n| {
+            (
+                zones.iter().filter(|z| ***z == n.zone).count(),
+                score(log, &n.node),
+            )
+        }) else {
+            break;
+        };
+        holders.push(CopyHolder {
+            node: next.node.clone(),
+            storage: next.storage,
+            zone: next.zone.clone(),
+        });
+    }
+    let copies = Copies {
+        holders,
+        ..descriptor.copies.clone()
+    };
+    let more = copies.holders.len() > alive.len();
+    (more && copies.suffice(0..copies.holders.len())).then_some(copies)
+}
+
+fn uploader_score(log: ChannelId, segment: LogSegment, node: &Arc<str>) -> u64 {
+    score(log, &format!("{node}/{segment}").into())
+}
+
+/// Who uploads a segment now: the first in line, and the next for every [`UPLOAD_PATIENCE`] without progress.
+#[must_use]
+pub fn uploader(by: &[CopyHolder], without_progress: Duration) -> Option<&CopyHolder> {
+    let turns = without_progress.as_secs() / UPLOAD_PATIENCE.as_secs();
+    let turn = usize::try_from(turns).unwrap_or(usize::MAX);
+    by.get(turn % by.len().max(1))
+}
+
+/// Positions that still need the log.
+#[derive(Clone, Debug)]
+pub struct Horizon {
+    /// Every flushed checkpoint, standby, replication cursor and retention rule: the last entry that each does *not* need
+    /// any more. None at all: nothing may go.
+    pub released: Vec<Lsn>,
+}
+
+/// The last segment that may be trimmed: whole segments only, ended, and not needed by anybody.
+#[must_use]
+pub fn trim_through(view: &LogView, horizon: &Horizon) -> Option<LogSegment> {
+    let released = *horizon.released.iter().min()?;
+    view.segments
+        .iter()
+        .take_while(|(_, d)| d.end().is_some_and(|end| end <= released))
+        .map(|(segment, _)| *segment)
+        .last()
+}
+
+/// Whether a node may be taken away: each segment that it holds, and that is not in object storage, has enough other
+/// copies that live. Returns those that do not.
+#[must_use]
+pub fn needs(
+    logs: &BTreeMap<ChannelId, LogView>,
+    storage: StorageId,
+    health: &Health,
+    now: Duration,
+) -> Vec<(ChannelId, LogSegment)> {
+    let mut needs = Vec::new();
+    for (log, view) in logs {
+        for (segment, descriptor) in &view.segments {
+            let holders = &descriptor.copies.holders;
+            let held = holders.iter().any(|h| h.storage == storage);
+            if !held || matches!(descriptor.state, SegmentState::Tiered { .. }) {
+                continue;
+            }
+            let others = (0..holders.len())
+                .filter(|&i| holders[i].storage != storage && health.is_alive(&holders[i], now));
+            if !descriptor.copies.suffice(others) {
+                needs.push((*log, *segment));
+            }
+        }
+    }
+    needs
+}
+
+/// Whether another look at the place of a new segment is worthwhile: its copies are fewer than the rule asks for, and
+/// the nodes would give more.
+#[must_use]
+pub fn could_be_wider(
+    log: ChannelId,
+    copies: &Copies,
+    nodes: &[NodeRegistration],
+    avoid: &[StorageId],
+    rule: CopyRule,
+) -> bool {
+    copies.holders.len() < rule.copies
+        && place(log, nodes, avoid, rule).is_ok_and(|c| c.holders.len() > copies.holders.len())
+}

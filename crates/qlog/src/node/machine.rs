@@ -1,0 +1,807 @@
+//! The log-node's state, and what each request does to it.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use holdfast_types::{ChannelId, Epoch, LogSegment, Lsn, Timestamp};
+
+use super::{Caller, NodeAction, NodeEvent, NodeOptions, Room, Ticket};
+use crate::{
+    image::{NodeImage, SegmentImage},
+    messages::{
+        Answer, Append, Ask, Authority, Beat, BeatAnswer, Entries, Finish, Inspected, PROTOCOL,
+        Read, Reject, Repair, Reply, Request, SealOne, SealedAt, SegmentLen, Visibility,
+    },
+    record::{NodeRecord, SegmentOpen},
+    rules::{Rule, kept},
+};
+
+/// A log-node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    options: NodeOptions,
+    /// What will be on disk when all that was given to it is.
+    accepted: NodeImage,
+    /// What is on disk.
+    durable: NodeImage,
+    /// What was given to the disk and is not there yet.
+    unsynced: VecDeque<(Ticket, Vec<NodeRecord>)>,
+    unsynced_bytes: u64,
+    given: Ticket,
+    synced: Ticket,
+    /// Answers that wait for the disk, in the order of their tickets.
+    waiting: VecDeque<(Ticket, Caller, Due)>,
+    volatile: BTreeMap<ChannelId, Volatile>,
+    room: Room,
+    failed: bool,
+}
+
+/// What is known of a log only while the process lives.
+#[derive(Clone, Debug, Default)]
+struct Volatile {
+    /// The promise that this life began with: epochs up to it may have had ticks confirmed that are forgotten.
+    began_with: Epoch,
+    /// The highest tick confirmed, and the last epoch that had one confirmed.
+    tick: Timestamp,
+    ticked: Epoch,
+    heard: Option<(Epoch, Duration)>,
+}
+
+/// An answer that is made when the disk has what it speaks of.
+#[derive(Clone, Debug)]
+enum Due {
+    Durable(ChannelId, LogSegment, Epoch),
+    Sealed(Vec<SealOne>),
+    Finished(ChannelId, LogSegment),
+    Trimmed(ChannelId, LogSegment),
+}
+
+impl Due {
+    fn about(&self) -> (ChannelId, LogSegment, Epoch) {
+        match self {
+            Self::Durable(log, segment, epoch) => (*log, *segment, *epoch),
+            Self::Sealed(ones) => ones
+                .first()
+                .map_or((ChannelId(0), LogSegment(0), Epoch(0)), |s| {
+                    (s.log, s.segment, s.epoch)
+                }),
+            Self::Finished(log, segment) | Self::Trimmed(log, segment) => {
+                (*log, *segment, Epoch(0))
+            }
+        }
+    }
+}
+
+impl Node {
+    /// A node that begins with what its journal held.
+    #[must_use]
+    pub fn open(options: NodeOptions, image: NodeImage) -> Self {
+        let volatile = image
+            .logs
+            .iter()
+            .map(|(log, state)| {
+                let volatile = Volatile {
+                    began_with: state.promise,
+                    ..Volatile::default()
+                };
+                (*log, volatile)
+            })
+            .collect();
+        Self {
+            options,
+            accepted: image.clone(),
+            durable: image,
+            unsynced: VecDeque::new(),
+            unsynced_bytes: 0,
+            given: Ticket(0),
+            synced: Ticket(0),
+            waiting: VecDeque::new(),
+            volatile,
+            room: Room::Enough,
+            failed: false,
+        }
+    }
+
+    /// Takes an event and says what to do.
+    pub fn step(&mut self, event: NodeEvent, now: Duration) -> Vec<NodeAction> {
+        match event {
+            NodeEvent::Request { caller, request } => self.request(caller, request, now),
+            NodeEvent::Persisted { through } => self.persisted(through),
+            NodeEvent::PersistFailed => self.persist_failed(),
+            NodeEvent::Room(room) => {
+                self.room = room;
+                Vec::new()
+            }
+        }
+    }
+
+    /// What is on disk.
+    #[must_use]
+    pub fn durable(&self) -> &NodeImage {
+        &self.durable
+    }
+
+    /// Its names and bounds.
+    #[must_use]
+    pub fn options(&self) -> &NodeOptions {
+        &self.options
+    }
+
+    /// Whether the disk failed.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.failed
+    }
+
+    /// Bytes of entries that wait for the disk; never above [`NodeOptions::pending_bytes_max`] by more than one request.
+    #[must_use]
+    pub fn pending_bytes(&self) -> u64 {
+        self.unsynced_bytes
+    }
+
+    fn request(&mut self, caller: Caller, request: Request, now: Duration) -> Vec<NodeAction> {
+        let about = match &request.ask {
+            Ask::Append(a) => (a.log, a.segment, a.epoch),
+            Ask::Repair(r) => (r.log, r.segment, r.epoch),
+            Ask::Finish(f) => (f.log, f.segment, f.epoch),
+            Ask::Read(r) => (r.log, r.segment, Epoch(0)),
+            Ask::Trim { log, through } => (*log, *through, Epoch(0)),
+            Ask::Hello { .. } | Ask::Beat(_) | Ask::Seal(_) | Ask::Inspect(_) => {
+                (ChannelId(0), LogSegment(0), Epoch(0))
+            }
+        };
+        let misdirected = self.misdirected(&request);
+        let done = if let Some(why) = misdirected {
+            Err(why)
+        } else {
+            match request.ask {
+                Ask::Hello { protocol } => self.hello(caller, protocol),
+                Ask::Append(append) => self.append(caller, append, now),
+                Ask::Beat(beat) => Ok(self.beat(caller, &beat, now)),
+                Ask::Seal(ones) => self.seal(caller, ones, now),
+                Ask::Repair(repair) => self.repair(caller, repair),
+                Ask::Finish(finish) => self.finish(caller, finish),
+                Ask::Inspect(logs) => Ok(self.inspect(caller, &logs, now)),
+                Ask::Read(read) => self.read(caller, read),
+                Ask::Trim { log, through } => self.trim(caller, log, through),
+            }
+        };
+        done.unwrap_or_else(|why| {
+            let (log, segment, epoch) = about;
+            vec![self.reply(
+                caller,
+                Answer::Rejected {
+                    log,
+                    segment,
+                    epoch,
+                    why,
+                },
+            )]
+        })
+    }
+
+    fn misdirected(&self, request: &Request) -> Option<Reject> {
+        if request.cluster != self.options.cluster {
+            return Some(Reject::Cluster);
+        }
+        let ours = self.options.storage;
+        match request.storage {
+            Some(meant) if meant == ours => None,
+            // A seal is answered all the same: the answer says that this disk has no authority.
+            Some(_) if matches!(request.ask, Ask::Seal(_)) => None,
+            Some(_) if !kept(Rule::StorageIdGuard) => None,
+            Some(_) => Some(Reject::Storage { storage: ours }),
+            None => match request.ask {
+                Ask::Hello { .. } | Ask::Inspect(_) => None,
+                _ => Some(Reject::Storage { storage: ours }),
+            },
+        }
+    }
+
+    fn hello(&self, caller: Caller, protocol: u32) -> Result<Vec<NodeAction>, Reject> {
+        if protocol != PROTOCOL {
+            return Err(Reject::Protocol { ours: PROTOCOL });
+        }
+        let generation = self.options.generation;
+        Ok(vec![self.reply(
+            caller,
+            Answer::Welcome {
+                protocol: PROTOCOL,
+                generation,
+            },
+        )])
+    }
+
+    fn append(
+        &mut self,
+        caller: Caller,
+        append: Append,
+        now: Duration,
+    ) -> Result<Vec<NodeAction>, Reject> {
+        let Append {
+            log,
+            segment,
+            epoch,
+            open,
+            acknowledged,
+            committed,
+            entries,
+        } = append;
+        self.check_writable()?;
+        let promise = self.promise(log);
+        if epoch < promise {
+            return Err(Reject::Fenced { promise });
+        }
+        let records = self.open_records(log, segment, epoch, open)?;
+        let len = self.held(log, segment).map(|h| h.certain);
+        if len.is_none_or(|len| len < acknowledged) && acknowledged > Lsn(0) {
+            let len = len.unwrap_or(Lsn(0));
+            return Err(Reject::Forgotten { len });
+        }
+        if records.is_empty() {
+            let held = self.held(log, segment).ok_or(Reject::Unknown)?;
+            if held.epoch != epoch {
+                return Err(Reject::Damaged);
+            }
+            if let Some(end) = held.end {
+                return Err(Reject::Ended { end });
+            }
+        }
+        let actions = self.take(caller, (log, segment, epoch), committed, entries, records)?;
+        self.hear(log, epoch, now);
+        self.mark(log, segment, epoch, committed);
+        Ok(actions)
+    }
+
+    fn repair(&mut self, caller: Caller, repair: Repair) -> Result<Vec<NodeAction>, Reject> {
+        let Repair {
+            log,
+            segment,
+            epoch,
+            end,
+            open,
+            mut entries,
+        } = repair;
+        self.check_writable()?;
+        let promise = self.promise(log);
+        let written_by = open.epoch;
+        let mut records = Vec::new();
+        match end {
+            // The bytes are fixed: any epoch may bring them.
+            Some(end) => entries.retain(|e| e.lsn <= end),
+            None if epoch < promise => return Err(Reject::Fenced { promise }),
+            None if epoch > promise => records.push(NodeRecord::Promise { log, epoch }),
+            None => {}
+        }
+        if segment <= self.trimmed(log) {
+            let through = self.trimmed(log);
+            return Err(Reject::Trimmed { through });
+        }
+        match self.held(log, segment) {
+            Some(held) if held.epoch != written_by || held.first != open.first => {
+                return Err(Reject::Damaged);
+            }
+            Some(held) => {
+                if let Some(end) = held.end {
+                    entries.retain(|e| e.lsn <= end);
+                }
+            }
+            None => {
+                self.check_open(segment, &open)?;
+                records.push(NodeRecord::SegmentOpen { log, segment, open });
+            }
+        }
+        self.take(caller, (log, segment, epoch), Lsn(0), entries, records)
+    }
+
+    /// Records that make `segment` known, if it is not.
+    fn open_records(
+        &self,
+        log: ChannelId,
+        segment: LogSegment,
+        epoch: Epoch,
+        open: Option<SegmentOpen>,
+    ) -> Result<Vec<NodeRecord>, Reject> {
+        let through = self.trimmed(log);
+        if segment <= through {
+            return Err(Reject::Trimmed { through });
+        }
+        if self.held(log, segment).is_some() {
+            return Ok(Vec::new());
+        }
+        let open = open.ok_or(Reject::Unknown)?;
+        if open.epoch != epoch {
+            return Err(Reject::Damaged);
+        }
+        self.check_open(segment, &open)?;
+        let mut records = Vec::new();
+        if epoch > self.promise(log) {
+            records.push(NodeRecord::Promise { log, epoch });
+        }
+        records.push(NodeRecord::SegmentOpen { log, segment, open });
+        Ok(records)
+    }
+
+    fn check_open(&self, segment: LogSegment, open: &SegmentOpen) -> Result<(), Reject> {
+        let storage = self.options.storage;
+        let named = open.copies.holders.iter().any(|h| h.storage == storage);
+        if !named && kept(Rule::StorageIdGuard) {
+            return Err(Reject::Storage { storage });
+        }
+        if segment == LogSegment(0) || open.first == Lsn(0) || open.first.0 > u64::MAX / 2 {
+            return Err(Reject::Damaged);
+        }
+        Ok(())
+    }
+
+    /// Gives the entries that are new to the disk, behind `records`, and owes an answer.
+    fn take(
+        &mut self,
+        caller: Caller,
+        (log, segment, epoch): (ChannelId, LogSegment, Epoch),
+        committed: Lsn,
+        entries: Vec<crate::Entry>,
+        mut records: Vec<NodeRecord>,
+    ) -> Result<Vec<NodeAction>, Reject> {
+        let mut len = match (self.held(log, segment), records.last()) {
+            (Some(held), _) => held.certain,
+            (None, Some(NodeRecord::SegmentOpen { open, .. })) => Lsn(open.first.0 - 1),
+            (None, _) => return Err(Reject::Unknown),
+        };
+        let mut bytes = 0;
+        for entry in entries {
+            if !entry.is_intact(log) {
+                return Err(Reject::Damaged);
+            }
+            if entry.lsn <= len {
+                continue;
+            }
+            if entry.lsn != len.next() {
+                if bytes == 0 {
+                    return Err(Reject::Behind { len });
+                }
+                return Err(Reject::Damaged);
+            }
+            len = entry.lsn;
+            bytes += entry.payload.len() as u64 + ENTRY_OVERHEAD;
+            records.push(NodeRecord::Append {
+                log,
+                segment,
+                epoch,
+                committed,
+                entry,
+            });
+        }
+        if !records.is_empty() {
+            if self.room == Room::Full {
+                return Err(Reject::Full);
+            }
+            let room = self.options.pending_bytes_max;
+            if self.unsynced_bytes > 0 && self.unsynced_bytes + bytes > room {
+                return Err(Reject::Busy);
+            }
+        }
+        let mut actions = self.persist(records, bytes);
+        actions.extend(self.owe(caller, Due::Durable(log, segment, epoch)));
+        Ok(actions)
+    }
+
+    fn beat(&mut self, caller: Caller, beat: &Beat, now: Duration) -> Vec<NodeAction> {
+        let mut at = Vec::with_capacity(beat.at.len());
+        for one in &beat.at {
+            let promise = self.promise(one.log);
+            let on_disk = self.durable.logs.get(&one.log).map(|l| l.promise);
+            let confirmed =
+                promise == one.epoch && on_disk == Some(one.epoch) && self.counts() && !self.failed;
+            if confirmed {
+                let volatile = self.volatile.entry(one.log).or_default();
+                volatile.ticked = one.epoch;
+                volatile.tick = volatile.tick.max(one.tick.unwrap_or(Timestamp::ZERO));
+            }
+            if promise == one.epoch {
+                self.hear(one.log, one.epoch, now);
+            }
+            self.mark(one.log, one.segment, one.epoch, one.committed);
+            at.push(BeatAnswer {
+                log: one.log,
+                epoch: one.epoch,
+                confirmed,
+                promise,
+            });
+        }
+        vec![self.reply(
+            caller,
+            Answer::Beat {
+                nonce: beat.nonce,
+                at,
+            },
+        )]
+    }
+
+    fn seal(
+        &mut self,
+        caller: Caller,
+        ones: Vec<SealOne>,
+        now: Duration,
+    ) -> Result<Vec<NodeAction>, Reject> {
+        if !self.counts() {
+            // Nothing is promised by a disk whose word does not count; the answer says just that.
+            let answer = Answer::Sealed(ones.iter().map(|one| self.sealed_at(one)).collect());
+            return Ok(vec![self.reply(caller, answer)]);
+        }
+        if self.failed {
+            return Err(Reject::ReadOnly);
+        }
+        let mut records = Vec::new();
+        for one in &ones {
+            if one.epoch >= self.promise(one.log) {
+                self.hear(one.log, one.epoch, now);
+            }
+            if one.epoch <= self.promise(one.log) {
+                continue;
+            }
+            let (log, epoch) = (one.log, one.epoch);
+            let promise = NodeRecord::Promise { log, epoch };
+            if kept(Rule::PromiseIsDurable) {
+                records.push(promise);
+            } else {
+                self.accepted.apply(&promise).expect("it rises");
+                self.durable.apply(&promise).expect("it rises");
+            }
+        }
+        let mut actions = self.persist(records, 0);
+        actions.extend(self.owe(caller, Due::Sealed(ones)));
+        Ok(actions)
+    }
+
+    fn finish(&mut self, caller: Caller, finish: Finish) -> Result<Vec<NodeAction>, Reject> {
+        let Finish {
+            log,
+            segment,
+            epoch,
+            end,
+        } = finish;
+        let records = match self.held(log, segment) {
+            Some(held) if held.epoch == epoch && held.end.is_none() => {
+                if end.next() < held.first {
+                    return Err(Reject::Damaged);
+                }
+                if self.failed {
+                    return Err(Reject::ReadOnly);
+                }
+                vec![NodeRecord::Finish { log, segment, end }]
+            }
+            Some(held) if held.epoch == epoch && held.end != Some(end) => {
+                return Err(Reject::Damaged);
+            }
+            _ => Vec::new(),
+        };
+        let mut actions = self.persist(records, 0);
+        actions.extend(self.owe(caller, Due::Finished(log, segment)));
+        Ok(actions)
+    }
+
+    fn trim(
+        &mut self,
+        caller: Caller,
+        log: ChannelId,
+        through: LogSegment,
+    ) -> Result<Vec<NodeAction>, Reject> {
+        let held = self
+            .accepted
+            .logs
+            .get(&log)
+            .is_some_and(|l| l.segments.range(..=through).next().is_some());
+        let mut actions = Vec::new();
+        if held {
+            if self.failed {
+                return Err(Reject::ReadOnly);
+            }
+            let segment = through;
+            actions = self.persist(vec![NodeRecord::Trim { log, segment }], 0);
+        }
+        actions.extend(self.owe(caller, Due::Trimmed(log, through)));
+        Ok(actions)
+    }
+
+    fn inspect(&self, caller: Caller, logs: &[ChannelId], now: Duration) -> Vec<NodeAction> {
+        let inspected = logs.iter().map(|log| {
+            let state = self.durable.logs.get(log);
+            let heard = self.volatile.get(log).and_then(|v| v.heard);
+            Inspected {
+                log: *log,
+                promise: self.promise(*log),
+                heard: heard.map(|(epoch, at)| (epoch, now.saturating_sub(at))),
+                segments: state
+                    .into_iter()
+                    .flat_map(|s| &s.segments)
+                    .map(|(segment, held)| SegmentLen {
+                        segment: *segment,
+                        first: held.first,
+                        len_certain: held.certain,
+                        len_possible: held.possible,
+                        end: held.end,
+                    })
+                    .collect(),
+            }
+        });
+        let answer = Answer::Inspected(inspected.collect());
+        vec![self.reply(caller, answer)]
+    }
+
+    fn read(&self, caller: Caller, read: Read) -> Result<Vec<NodeAction>, Reject> {
+        let trimmed = self.durable.logs.get(&read.log).map(|l| l.trimmed);
+        if let Some(through) = trimmed.filter(|t| read.segment <= *t) {
+            return Err(Reject::Trimmed { through });
+        }
+        let held = self
+            .durable
+            .logs
+            .get(&read.log)
+            .and_then(|l| l.segments.get(&read.segment))
+            .ok_or(Reject::Unknown)?;
+        if read.from < held.first {
+            return Err(Reject::Damaged);
+        }
+        if read.from > held.certain && read.from <= held.possible {
+            return Err(Reject::Rotten { lsn: read.from });
+        }
+        let (committed, end) = (held.committed.max(held.end.unwrap_or(Lsn(0))), held.end);
+        let through = match read.visibility {
+            Visibility::Committed if kept(Rule::ReadersWaitForCommit) => {
+                held.certain.min(committed)
+            }
+            _ => held.certain,
+        };
+        if read.from > through {
+            let entries = Entries {
+                log: read.log,
+                segment: read.segment,
+                entries: Vec::new(),
+                committed,
+                end,
+            };
+            return Ok(vec![self.reply(caller, Answer::Entries(entries))]);
+        }
+        let most = read.from.0 + self.options.read_entries_max.max(1) as u64 - 1;
+        Ok(vec![NodeAction::Read {
+            to: caller,
+            read,
+            through: through.min(Lsn(most)),
+            committed,
+            end,
+        }])
+    }
+
+    fn persist(&mut self, records: Vec<NodeRecord>, bytes: u64) -> Vec<NodeAction> {
+        if records.is_empty() {
+            return Vec::new();
+        }
+        for record in &records {
+            self.accepted
+                .apply(record)
+                .expect("every record was checked against the image");
+        }
+        self.given = Ticket(self.given.0 + 1);
+        self.unsynced_bytes += bytes;
+        self.unsynced.push_back((self.given, records.clone()));
+        vec![NodeAction::Persist {
+            ticket: self.given,
+            records,
+        }]
+    }
+
+    /// Answers when all that was given to the disk so far is there; at once, if it is.
+    fn owe(&mut self, caller: Caller, due: Due) -> Option<NodeAction> {
+        let early = match due {
+            Due::Durable(..) => !kept(Rule::AckAfterSync),
+            _ => false,
+        };
+        if self.synced == self.given || early {
+            let answer = self.answer(&due);
+            return Some(self.reply(caller, answer));
+        }
+        self.waiting.push_back((self.given, caller, due));
+        None
+    }
+
+    fn persisted(&mut self, through: Ticket) -> Vec<NodeAction> {
+        if self.failed {
+            return Vec::new();
+        }
+        let mut actions = Vec::new();
+        while self.unsynced.front().is_some_and(|(t, _)| *t <= through) {
+            let Some((ticket, records)) = self.unsynced.pop_front() else {
+                break;
+            };
+            for record in &records {
+                match record {
+                    NodeRecord::Append { entry, .. } => {
+                        self.unsynced_bytes -= entry.payload.len() as u64 + ENTRY_OVERHEAD;
+                    }
+                    NodeRecord::Trim { log, segment } => actions.push(NodeAction::Forget {
+                        log: *log,
+                        through: *segment,
+                    }),
+                    _ => {}
+                }
+                self.durable
+                    .apply(record)
+                    .expect("every record was checked against the image");
+            }
+            self.synced = ticket;
+            // An answer says what was on disk when its own ticket was, not what came in the same sync: so no answer to
+            // an old epoch can follow the word of a later promise.
+            while self.waiting.front().is_some_and(|(t, ..)| *t <= ticket) {
+                let Some((_, caller, due)) = self.waiting.pop_front() else {
+                    break;
+                };
+                let answer = self.answer(&due);
+                actions.push(self.reply(caller, answer));
+            }
+        }
+        actions
+    }
+
+    fn persist_failed(&mut self) -> Vec<NodeAction> {
+        self.failed = true;
+        // What was given to the disk may or may not be there. Nothing that speaks of it is ever answered.
+        self.unsynced.clear();
+        self.unsynced_bytes = 0;
+        self.accepted = self.durable.clone();
+        let waiting = std::mem::take(&mut self.waiting);
+        let refused = waiting.into_iter().map(|(_, caller, due)| {
+            let (log, segment, epoch) = due.about();
+            let why = Reject::ReadOnly;
+            self.reply(
+                caller,
+                Answer::Rejected {
+                    log,
+                    segment,
+                    epoch,
+                    why,
+                },
+            )
+        });
+        refused.collect()
+    }
+
+    fn answer(&self, due: &Due) -> Answer {
+        match due {
+            Due::Durable(log, segment, epoch) => {
+                let image = if kept(Rule::AckAfterSync) {
+                    &self.durable
+                } else {
+                    &self.accepted
+                };
+                let held = image.logs.get(log).and_then(|l| l.segments.get(segment));
+                match held {
+                    Some(held) => Answer::Durable {
+                        log: *log,
+                        segment: *segment,
+                        epoch: *epoch,
+                        lsn: held.certain,
+                    },
+                    // It was trimmed while the disk was at work.
+                    None => Answer::Rejected {
+                        log: *log,
+                        segment: *segment,
+                        epoch: *epoch,
+                        why: Reject::Trimmed {
+                            through: self.trimmed(*log),
+                        },
+                    },
+                }
+            }
+            Due::Sealed(ones) => {
+                Answer::Sealed(ones.iter().map(|one| self.sealed_at(one)).collect())
+            }
+            Due::Finished(log, segment) => Answer::Finished {
+                log: *log,
+                segment: *segment,
+            },
+            Due::Trimmed(log, through) => Answer::Trimmed {
+                log: *log,
+                through: *through,
+            },
+        }
+    }
+
+    fn sealed_at(&self, one: &SealOne) -> SealedAt {
+        let log = self.durable.logs.get(&one.log);
+        let held = log.and_then(|l| l.segments.get(&one.segment));
+        let volatile = self.volatile.get(&one.log).cloned().unwrap_or_default();
+        let forgot = volatile.began_with > Epoch(0) && volatile.ticked <= volatile.began_with;
+        SealedAt {
+            log: one.log,
+            segment: one.segment,
+            epoch: one.epoch,
+            promise: log.map_or(Epoch(0), |l| l.promise),
+            len_certain: held.map_or(Lsn(0), |h| h.certain),
+            len_possible: held.map_or(Lsn(0), |h| {
+                if kept(Rule::CorruptIsUnknown) {
+                    h.possible
+                } else {
+                    h.certain
+                }
+            }),
+            committed: held.map_or(Lsn(0), |h| h.committed),
+            authority: if self.counts() {
+                Authority::Authoritative
+            } else {
+                Authority::DataLoss
+            },
+            tick: volatile.tick,
+            restarted: forgot && kept(Rule::RestartIsTold),
+        }
+    }
+
+    fn counts(&self) -> bool {
+        !self.options.data_loss || !kept(Rule::StorageIdGuard)
+    }
+
+    /// A disk that lost something may have lost a promise: it takes no entries, from whomever.
+    fn check_writable(&self) -> Result<(), Reject> {
+        if self.failed || !self.counts() {
+            return Err(Reject::ReadOnly);
+        }
+        Ok(())
+    }
+
+    fn promise(&self, log: ChannelId) -> Epoch {
+        self.accepted.logs.get(&log).map_or(Epoch(0), |l| l.promise)
+    }
+
+    fn trimmed(&self, log: ChannelId) -> LogSegment {
+        self.accepted
+            .logs
+            .get(&log)
+            .map_or(LogSegment(0), |l| l.trimmed)
+    }
+
+    fn held(&self, log: ChannelId, segment: LogSegment) -> Option<&SegmentImage> {
+        self.accepted.logs.get(&log)?.segments.get(&segment)
+    }
+
+    fn hear(&mut self, log: ChannelId, epoch: Epoch, now: Duration) {
+        self.volatile.entry(log).or_default().heard = Some((epoch, now));
+    }
+
+    /// Takes over what a writer says about its own segment.
+    fn mark(&mut self, log: ChannelId, segment: LogSegment, epoch: Epoch, committed: Lsn) {
+        for image in [&mut self.accepted, &mut self.durable] {
+            let held = image
+                .logs
+                .get_mut(&log)
+                .and_then(|l| l.segments.get_mut(&segment));
+            if let Some(held) = held.filter(|h| h.epoch == epoch) {
+                held.committed = held.committed.max(committed);
+            }
+        }
+    }
+
+    fn reply(&self, to: Caller, answer: Answer) -> NodeAction {
+        let free = self
+            .options
+            .pending_bytes_max
+            .saturating_sub(self.unsynced_bytes);
+        let credits = match self.room {
+            Room::Enough => free,
+            Room::Little => free / 8,
+            Room::Full => 0,
+        };
+        NodeAction::Reply {
+            to,
+            reply: Reply {
+                storage: self.options.storage,
+                credits,
+                answer,
+            },
+        }
+    }
+}
+
+/// What an entry costs beside its payload.
+const ENTRY_OVERHEAD: u64 = 64;
