@@ -101,8 +101,9 @@ pub fn check_paths(source: Source<'_>) -> Vec<String> {
 
 /// Tests that look again and again until a condition holds or a deadline is over, or that pace a load: what
 /// they wait for changes in other tasks, so that there is nothing to await.
-const POLLS: [&str; 3] = [
+const POLLS: [&str; 4] = [
     "crates/coordinator/src/tests/world.rs",
+    "crates/testkit/tests/memory.rs",
     "crates/testkit/tests/nodes.rs",
     "crates/testkit/tests/random.rs",
 ];
