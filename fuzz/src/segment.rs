@@ -5,10 +5,10 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use holdfast_index::{Cancel, HnswParams, QueryVector, ScalarIndexKind, Within};
 use holdfast_segment::{
-    FileRole, GrowingSegment, IndexBuild, IndexFile, KeySet, QuerySpec, SealedSegment,
+    GrowingSegment, IndexBuild, IndexFile, KeySet, QuerySpec, SealedSegment,
     SearchParams, SearchSpec, SegmentFile, build_index,
 };
-use holdfast_types::{
+use holdfast_types::{FileRole, 
     CollectionSchema, DataType, FieldId, IndexId, Lsn, Metric, PartitionId, Pk, PkList, RowIdx,
     SegmentId, Timestamp,
 };

@@ -10,12 +10,12 @@ use holdfast_meta::{
     Catalog, DEFAULT_DATABASE, MemoryStore, MetaStore, NewCollection, Txn, envelope, keys,
 };
 use holdfast_storage::{
-    DeleteLogEntry, Digest, FileEntry, FileRole, IndexEntry, Manifest, Manifests, ObjectInfo,
+    DeleteLogEntry, Digest, FileEntry, IndexEntry, Manifest, Manifests, ObjectInfo,
     ObjectPath, SegmentEntry, Store,
     delete_log::{self, DeleteLog},
     paths, testing,
 };
-use holdfast_types::{
+use holdfast_types::{FileRole, 
     ChannelId, CollectionId, Epoch, FieldId, IndexId, Lsn, ManifestVersion, PartitionId, Pk,
     PkList, SegmentId, ShardId, Timestamp,
 };

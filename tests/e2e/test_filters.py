@@ -43,6 +43,7 @@ def make_row(i):
         "dyn": i % 10,
         **({"rare": f"r{i % 3}"} if i % 4 == 0 else {}),
         "obj": {"k": i % 3, "l": [i % 2]},
+        "maybe": None if i % 3 == 1 else [float(i), 1.0],
     }
 
 
@@ -154,6 +155,13 @@ CASES = [
     ("doc is null", lambda r: r.doc is None),
     ("doc is not null", lambda r: has(r.doc)),
     ("not (n is null)", lambda r: has(r.n)),
+    # vectors: whether there is one
+    ("maybe is null", lambda r: r.maybe is None),
+    ("maybe is not null", lambda r: has(r.maybe)),
+    ("v is null", lambda r: False),
+    ("v is not null and small > 0", lambda r: r.small > 0),
+    ("maybe is null or n == 3", lambda r: r.maybe is None or r.n == 3),
+    ("not (maybe is null) and s is null", lambda r: has(r.maybe) and r.s is None),
     ("not (n > 5)", lambda r: has(r.n) and r.n <= 5),
     ("not (n > 5 and flag)", lambda r: not r.flag or (has(r.n) and r.n <= 5)),
     ("not (n > 5 or flag)", lambda r: has(r.n) and r.n <= 5 and not r.flag),
@@ -287,6 +295,7 @@ WRONG = [
     ("n[0] == 1", "n|array|json|index"),
     ("tags['a'] == 1", "tags|index|array|int"),
     ("v == 1", "v|vector|type"),
+    ("maybe[0] is null", "maybe|vector|part"),
     ("no_such_function(n)", "no_such_function|function|expect|unexpected"),
     ("n", "bool|condition|n"),
     ("n + 1", "bool|condition|predicate|arith"),
@@ -317,8 +326,10 @@ def loaded(shared_client, module_collection):
     schema.add_field("tags", DataType.ARRAY, element_type=DataType.INT32, max_capacity=8)
     schema.add_field("words", DataType.ARRAY, element_type=DataType.VARCHAR, max_capacity=8, max_length=8)
     schema.add_field("doc", DataType.JSON, nullable=True)
+    schema.add_field("maybe", DataType.FLOAT_VECTOR, dim=2, nullable=True)
     index = client.prepare_index_params()
     index.add_index("v", index_type="FLAT", metric_type="L2")
+    index.add_index("maybe", index_type="FLAT", metric_type="L2")
     client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
     client.insert(name, [{**row, "v": [float(row["id"]), 0.0]} for row in DATA])
     return name
@@ -352,7 +363,7 @@ def check(client, name, expression, want, params=None):
         f"for example {DATA[(extra or missing)[0]]}"
     )
     # A search under the same filter agrees with the query.
-    hits = client.search(name, [[0.0, 0.0]], filter=expression, limit=1000, **options)[0]
+    hits = client.search(name, [[0.0, 0.0]], anns_field="v", filter=expression, limit=1000, **options)[0]
     assert {h["id"] for h in hits} == want, f"search disagrees with query: {expression[:200]}"
 
 
@@ -376,7 +387,7 @@ def test_template_values_are_values_not_text(shared_client, stage, expression, p
 def test_a_wrong_expression_is_refused_with_a_reason(shared_client, loaded, expression, pattern):
     for call in (
         lambda: shared_client.query(loaded, filter=expression),
-        lambda: shared_client.search(loaded, [[0.0, 0.0]], filter=expression),
+        lambda: shared_client.search(loaded, [[0.0, 0.0]], anns_field="v", filter=expression),
         lambda: shared_client.delete(loaded, filter=expression),
     ):
         with pytest.raises(MilvusException) as caught:

@@ -87,6 +87,11 @@ def test_compaction_merges_segments_and_changes_no_answer(client, simple):
         assert all(p.target for p in plans.plans)
 
 
+def test_a_compaction_that_nobody_knows_is_done(client):
+    # So that a client that waits for one does not wait for ever after the server was restarted.
+    assert client.get_compaction_state(123_456_789) == "Completed"
+
+
 @pytest.mark.slow
 def test_optimize_leaves_a_collection_that_answers_the_same(client, name):
     # The path that benchmarks take: wait for indexes, compact, wait, refresh.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use holdfast_meta::{CollectionMeta, NewCollection};
 use holdfast_node_api::coordinator::{AlterParams, CollectionName, CreateCollection, Params};
 use holdfast_types::{
-    ChannelId, Code, Coded, Failure,
+    ChannelId, Code, Failure,
     limits::{MAX_PARTITIONS, MAX_SHARDS},
 };
 
@@ -179,7 +179,7 @@ impl CoordinatorService {
         self.parts.streams.drop_collection(meta.id).await?;
         let manifests = &self.parts.manifests;
         let deleted = manifests.delete_all(meta.id).await;
-        deleted.map_err(|e| e.to_failure())?;
+        deleted?;
         self.parts.catalog.finish_drop_collection(meta.id).await
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use holdfast_meta::{CollectionMeta, IndexKind, IndexMeta};
 use holdfast_node_api::{coordinator::IndexProgress, stream_node::FreshSegment, worker::IndexJob};
-use holdfast_storage::{FileRole, Manifest, SegmentEntry};
-use holdfast_types::Timestamp;
+use holdfast_storage::{Manifest, SegmentEntry};
+use holdfast_types::{FileRole, Timestamp};
 
 /// Whether the segment needs a file for the index: not when its rows are compared one by one anyway, and
 /// not when it is older than the field and has no vector of it.

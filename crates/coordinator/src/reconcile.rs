@@ -128,7 +128,7 @@ impl CoordinatorService {
                     .and_then(|(m, meta)| without_unknown_indexes(m, meta, created)),
             )
         });
-        stripped.await.map(drop).map_err(|e| e.to_failure())
+        stripped.await.map(drop).map_err(Failure::from)
     }
 }
 

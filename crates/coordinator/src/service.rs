@@ -13,9 +13,7 @@ use holdfast_node_api::{
 };
 use holdfast_runtime::{Clock, Hlc, Shutdown};
 use holdfast_storage::{Manifest, Manifests, Store};
-use holdfast_types::{
-    ChannelId, Coded, Failure, FieldSchema, IndexId, SegmentId, ShardId, Timestamp,
-};
+use holdfast_types::{ChannelId, Failure, FieldSchema, IndexId, SegmentId, ShardId, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -133,7 +131,7 @@ impl CoordinatorService {
 
     pub(crate) async fn manifest(&self, shard: ShardId) -> Result<Option<Arc<Manifest>>, Failure> {
         let current = self.parts.manifests.current(shard).await;
-        current.map_err(|e| e.to_failure())
+        current.map_err(Failure::from)
     }
 
     /// What segments are made of has changed: there may be work.
@@ -312,7 +310,7 @@ impl Coordinator for CoordinatorService {
     }
 
     async fn compaction_progress(&self, id: i64) -> Result<CompactionProgress, Failure> {
-        self.runs.lock().progress(id)
+        Ok(self.runs.lock().progress(id))
     }
 
     async fn stored_segments(&self, name: &CollectionName) -> Result<Vec<StoredSegment>, Failure> {

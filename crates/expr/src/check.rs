@@ -331,7 +331,7 @@ impl Checker<'_> {
 
     fn is_null(&self, access: Box<RawAccess<'_>>, negated: bool) -> Result<Typed, ExprError> {
         let at = access.at;
-        let access = self.access(*access)?;
+        let access = self.access_among(*access, name::Reads::AnyField)?;
         if access.data_type == DataType::Array && !access.path.is_empty() {
             return Err(ExprError::new(
                 at,

@@ -61,6 +61,7 @@ pub enum Predicate {
         pattern: LikePattern,
     },
     /// The column is null; for a JSON path: it is absent or JSON null. `is not null` is a `Not` around it.
+    /// The one condition on a vector.
     IsNull {
         /// The column or path.
         access: Access,
@@ -140,7 +141,7 @@ fn literal_type(value: &Value) -> Option<DataType> {
 pub struct Access {
     /// The field.
     pub field: FieldId,
-    /// Type of the field, never a vector.
+    /// Type of the field; a vector in [`Predicate::IsNull`] only.
     pub data_type: DataType,
     /// Type of the elements: present iff `data_type` is `Array`.
     pub element: Option<DataType>,

@@ -8,7 +8,9 @@ use holdfast_meta::{Catalog, MetaStore, RedbStore};
 use holdfast_node_api::{Coordinator, QueryNode, StreamNode, Worker};
 use holdfast_proxy::Proxy;
 use holdfast_query_node::QueryNodeService;
-use holdfast_runtime::{Clock, CpuPool, MemoryBudget, Shutdown, SystemClock};
+use holdfast_runtime::{
+    Clock, CpuPool, MemoryBudget, MemoryKind, Reservation, Shutdown, SystemClock,
+};
 use holdfast_storage::{Manifests, Store};
 use holdfast_stream_node::StreamNodeService;
 use holdfast_types::{ChannelId, Timestamp};
@@ -35,11 +37,16 @@ pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// Key of the number that rises with every start and names this process's objects.
 const WORKER_EPOCH: &str = "worker/epoch";
+/// Of the memory budget: the part that the newest records of all logs may take.
+const RING_SHARE: u64 = 16;
+/// Of the memory budget: the part that the write buffers of all logs may take.
+const BATCH_SHARE: u64 = 32;
 
 /// Everything that must be stopped in order.
 struct Roles {
     streams: Arc<StreamNodeService>,
     proxy: Proxy,
+    _log_memory: Reservation,
 }
 
 /// Runs until a signal to stop.
@@ -156,7 +163,8 @@ async fn open(config: &Config, data: &DataDir, shutdown: &Shutdown) -> anyhow::R
     let meta: Arc<dyn MetaStore> = Arc::new(RedbStore::open(data.meta()).await?);
     let catalog =
         Catalog::open(Arc::clone(&meta), Timestamp::from_unix_ms(clock.unix_ms())).await?;
-    let (wal_dir, wal_options) = (data.wal(), config.wal.clone());
+    let (wal_options, log_memory) = log_within(&config.wal, config.channels, &budget);
+    let wal_dir = data.wal();
     let wal: Arc<dyn Wal> =
         Arc::new(tokio::task::spawn_blocking(move || LocalWal::open(wal_dir, wal_options)).await??);
     let objects = data.objects();
@@ -191,6 +199,7 @@ async fn open(config: &Config, data: &DataDir, shutdown: &Shutdown) -> anyhow::R
             manifests: Arc::clone(&manifests),
             clock: Arc::clone(&clock),
             pool: Arc::clone(&pool),
+            budget: Arc::clone(&budget),
         },
         shutdown.clone(),
     ));
@@ -230,5 +239,28 @@ async fn open(config: &Config, data: &DataDir, shutdown: &Shutdown) -> anyhow::R
             budget,
         },
     );
-    Ok(Roles { streams, proxy })
+    Ok(Roles {
+        streams,
+        proxy,
+        _log_memory: log_memory,
+    })
+}
+
+/// The log's settings with its newest records and its write buffers within their part of the budget, and
+/// that part set aside for good: they fill up and stay full.
+fn log_within(
+    options: &holdfast_wal::local::Options,
+    channels: u32,
+    budget: &Arc<MemoryBudget>,
+) -> (holdfast_wal::local::Options, Reservation) {
+    let part = |share: u64| {
+        usize::try_from(budget.total() / share / u64::from(channels)).unwrap_or(usize::MAX)
+    };
+    let options = holdfast_wal::local::Options {
+        ring_bytes_max: options.ring_bytes_max.min(part(RING_SHARE)),
+        batch_bytes_max: options.batch_bytes_max.min(part(BATCH_SHARE)).max(1),
+        ..options.clone()
+    };
+    let bytes = (options.ring_bytes_max + options.batch_bytes_max) as u64 * u64::from(channels);
+    (options, budget.charge(MemoryKind::Wal, bytes))
 }

@@ -7,6 +7,7 @@
 //! | `names/<database id>/<name>`         | which collection has this name, or this alias    |
 //! | `ids/next`                           | the first id nobody has taken                    |
 //! | `channel/<id>/epoch`                 | the epoch of a channel's writer, and who took it |
+//! | `channel/<id>/ceiling`               | what a channel's reads may have been answered at |
 //! | `manifest/<collection>/<shard>`      | pointer to a shard's newest manifest             |
 //!
 //! Ids are decimal, zero-padded to 20 digits, so that keys sort as the numbers do.
@@ -61,6 +62,12 @@ pub fn name(database: DatabaseId, name: &str) -> String {
 #[must_use]
 pub fn channel_epoch(channel: ChannelId) -> String {
     format!("channel/{:020}/epoch", channel.0)
+}
+
+/// The stamp up to which a channel's reads may have been answered. What it holds is the stream-node's business.
+#[must_use]
+pub fn channel_ceiling(channel: ChannelId) -> String {
+    format!("channel/{:020}/ceiling", channel.0)
 }
 
 /// The pointer to a shard's newest manifest. What it holds is the storage crate's business.

@@ -262,7 +262,7 @@ pub trait Coordinator: Send + Sync {
     async fn flush(&self, name: &CollectionName) -> Result<FlushReport, Failure>;
     /// Merges segments: all small or dead-heavy ones, or everything when `force`. Returns the id of the compaction, -1 when nothing was planned.
     async fn compact(&self, name: &CollectionName, force: bool) -> Result<i64, Failure>;
-    /// State of a compaction.
+    /// State of a compaction; one that is not known is done, without any merge.
     async fn compaction_progress(&self, id: i64) -> Result<CompactionProgress, Failure>;
 
     /// Flushed segments of the newest manifests.

@@ -53,11 +53,19 @@ pub trait QueryNode: Send + Sync {
     /// `CollectionNotLoaded`; `Corrupt`, `Unavailable`: why a segment can't be served.
     async fn progress(&self, collection: CollectionId) -> Result<LoadProgress, Failure>;
 
-    /// The newest manifest version served of each shard, in shard order; waits while the first load runs.
+    /// The newest manifest version served of each shard, in shard order; waits until it is no older than
+    /// that of `at_least`, which has one a shard.
     ///
     /// # Errors
-    /// `CollectionNotLoaded`; `Corrupt`, `Unavailable`: why a segment can't be served.
-    async fn versions(&self, collection: CollectionId) -> Result<Vec<ManifestVersion>, Failure>;
+    /// `CollectionNotLoaded`; `Corrupt`, `Unavailable`: why a segment can't be served, or is not yet.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    async fn versions(
+        &self,
+        collection: CollectionId,
+        at_least: &[ManifestVersion],
+    ) -> Result<Vec<ManifestVersion>, Failure>;
 
     /// Searches the segments of the view's manifest versions.
     ///

@@ -375,7 +375,11 @@ impl QueryNode for Parts {
     async fn progress(&self, _: CollectionId) -> Result<LoadProgress, Failure> {
         unasked("progress")
     }
-    async fn versions(&self, _: CollectionId) -> Result<Vec<ManifestVersion>, Failure> {
+    async fn versions(
+        &self,
+        _: CollectionId,
+        _: &[ManifestVersion],
+    ) -> Result<Vec<ManifestVersion>, Failure> {
         unasked("versions")
     }
     async fn search(&self, _: NodeSearch) -> Result<HitLists, Failure> {

@@ -10,20 +10,25 @@ use holdfast_proto::{
 use holdfast_types::Failure;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{Proxy, answer::Failed, ddl, info, metrics, read, session, write};
+use crate::{
+    Proxy, answer::Failed, ddl, info, metered, metered::Admission, metrics, read, session, write,
+};
 
 /// What a call returns.
 type Answer<T> = Result<Response<T>, Status>;
 
 macro_rules! answer {
     ($proxy:expr, $rpc:literal, $request:expr, $call:path) => {{
+        let admission = Admission::of(&$request, &$proxy.budget);
         let (caller, request) = session::Caller::of($request);
         let timer = metrics::Call::start($rpc, &*$proxy.clock);
-        let result: Result<_, Failure> = $call($proxy, &caller, request).await;
+        let result: Result<_, Failure> = match admission.refused {
+            Some(failure) => Err(failure),
+            None => $call($proxy, &caller, request).await,
+        };
         timer.done(&*$proxy.clock, result.as_ref().err());
-        Ok(Response::new(result.unwrap_or_else(|failure| {
-            Failed::failed(status::from_failure(&failure))
-        })))
+        let told = |failure| Failed::failed(status::from_failure(&failure));
+        Ok(metered::answer(&$proxy.budget, result.unwrap_or_else(told)))
     }};
 }
 

@@ -8,6 +8,7 @@
 //! |-------------|--------------------------------------------------------------------------------|
 //! | [`options`] | settings                                                                       |
 //! | [`service`] | the proxy and what it is made of                                               |
+//! | [`metered`] | memory of requests and answers                                                 |
 //! | [`grpc`]    | the public service, call by call                                               |
 //! | [`answer`]  | how each answer carries a failure                                              |
 //! | [`session`] | who calls, and the calls that open a connection                                |
@@ -24,6 +25,7 @@ mod ddl;
 mod fakes;
 mod grpc;
 mod info;
+mod metered;
 mod metrics;
 mod options;
 mod read;
@@ -32,6 +34,7 @@ mod service;
 mod session;
 mod write;
 
+pub use metered::Metered;
 pub use options::Options;
 pub use service::{Components, Proxy};
 pub use session::SERVER_VERSION;

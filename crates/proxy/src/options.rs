@@ -12,6 +12,9 @@ pub struct Options {
     pub message_bytes_max: usize,
     /// Largest answer, in bytes.
     pub answer_bytes_max: usize,
+    /// How long a request waits for memory before it is refused.
+    #[serde(with = "humantime_serde")]
+    pub memory_wait_max: Duration,
     /// How long a read waits for a state that satisfies its guarantee, when the client set no deadline.
     #[serde(with = "humantime_serde")]
     pub read_wait_max: Duration,
@@ -24,6 +27,7 @@ impl Default for Options {
         Self {
             message_bytes_max: holdfast_types::limits::MAX_MESSAGE_BYTES,
             answer_bytes_max: 256 << 20,
+            memory_wait_max: Duration::from_secs(2),
             read_wait_max: Duration::from_secs(30),
             partial_upsert_tries_max: 20,
         }

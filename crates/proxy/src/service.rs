@@ -11,7 +11,10 @@ use holdfast_proto::milvus::milvus::milvus_service_server::MilvusServiceServer;
 use holdfast_runtime::{Clock, CpuPool, MemoryBudget};
 use tonic::codec::CompressionEncoding;
 
-use crate::options::Options;
+use crate::{
+    metered::{Intake, Metered},
+    options::Options,
+};
 
 /// What a proxy is built on.
 #[derive(Clone)]
@@ -75,16 +78,22 @@ impl Proxy {
 
     /// The public service, with its limits.
     #[must_use]
-    pub fn into_server(self) -> MilvusServiceServer<Self> {
+    pub fn into_server(self) -> Metered<MilvusServiceServer<Self>> {
         let (incoming, outgoing) = (
             self.options.message_bytes_max,
             self.options.answer_bytes_max,
         );
-        MilvusServiceServer::new(self)
+        let intake = Intake {
+            budget: Arc::clone(&self.budget),
+            memory_wait_max: self.options.memory_wait_max,
+            message_bytes_max: incoming,
+        };
+        let server = MilvusServiceServer::new(self)
             .max_decoding_message_size(incoming)
             .max_encoding_message_size(outgoing)
             .accept_compressed(CompressionEncoding::Gzip)
-            .accept_compressed(CompressionEncoding::Zstd)
+            .accept_compressed(CompressionEncoding::Zstd);
+        Metered::new(server, intake)
     }
 
     /// What collections there are now.

@@ -15,7 +15,7 @@ use holdfast_meta::Catalog;
 use holdfast_runtime::{CpuPool, Shutdown};
 use holdfast_storage::Manifests;
 use holdfast_types::{
-    ChannelId, Code, Coded, CollectionId, Failure, Lsn, PkList, ShardId, Timestamp, columns,
+    ChannelId, Code, CollectionId, Failure, Lsn, PkList, ShardId, Timestamp, columns,
 };
 use holdfast_wal::{
     Wal, WalEntry, WalError,
@@ -53,7 +53,7 @@ impl Follower {
         pool: Arc<CpuPool>,
         shutdown: &Shutdown,
     ) -> Result<Arc<Self>, Failure> {
-        let position = wal.committed(channel).await.map_err(|e| e.to_failure())?;
+        let position = wal.committed(channel).await?;
         let follower = Arc::new(Self {
             channel,
             wal,
@@ -96,21 +96,16 @@ impl Follower {
                 Err(WalError::Trimmed { first }) => {
                     // What was trimmed is in manifests. If this manifest is still the newest, nothing of it
                     // was of this shard.
-                    let newest = self
-                        .manifests
-                        .current(shard.id)
-                        .await
-                        .map_err(|e| e.to_failure())?;
+                    let newest = self.manifests.current(shard.id).await?;
                     if newest.map_or(Lsn(0), |m| m.covers_lsn) > covers {
                         return Ok(false);
                     }
                     self.wal.tail(self.channel, first).await
                 }
                 other => other,
-            }
-            .map_err(|e| e.to_failure())?;
+            }?;
             while let Some(entry) = entries.next().await {
-                let entry = entry.map_err(|e| e.to_failure())?;
+                let entry = entry?;
                 let lsn = entry.lsn;
                 if lsn <= upto {
                     self.deliver(entry, Some(shard)).await?;
@@ -156,10 +151,9 @@ impl Follower {
                 self.wal.tail(self.channel, first).await
             }
             other => other,
-        }
-        .map_err(|e| e.to_failure())?;
+        }?;
         while let Some(entry) = entries.next().await {
-            let entry = entry.map_err(|e| e.to_failure())?;
+            let entry = entry?;
             self.deliver(entry, None).await?;
         }
         Ok(())
@@ -199,15 +193,14 @@ impl Follower {
             let catalog = self.catalog.snapshot();
             self.pool
                 .run(move || {
-                    let record = Record::decode(payload).map_err(|e| e.to_failure())?;
+                    let record = Record::decode(payload)?;
                     apply(lsn, &record, &attached, |collection| {
                         catalog
                             .collection(collection)
                             .map(|m| m.schema.primary().id)
                     })
                 })
-                .await
-                .map_err(|e| e.to_failure())??;
+                .await??;
         }
         if only.is_none() {
             let mut state = self.state.lock();

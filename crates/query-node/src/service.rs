@@ -11,11 +11,11 @@ use holdfast_node_api::{
     query_node::{LoadProgress, LoadedSegment},
     read::{HitLists, NodeFetch, NodeQuery, NodeSearch, ReadView, RowSet},
 };
-use holdfast_runtime::{Clock, CpuPool, Shutdown};
+use holdfast_runtime::{Clock, CpuPool, MemoryBudget, Shutdown};
 use holdfast_segment::{QuerySpec, SealedSegment, SearchSpec};
 use holdfast_storage::{Manifests, Store};
 use holdfast_types::{
-    ChannelId, Code, Coded, CollectionId, Failure, Lsn, ManifestVersion, PartitionId, Timestamp,
+    ChannelId, Code, CollectionId, Failure, Lsn, ManifestVersion, PartitionId, Timestamp,
 };
 use holdfast_wal::Wal;
 use parking_lot::RwLock;
@@ -46,6 +46,8 @@ pub struct Components {
     pub clock: Arc<dyn Clock>,
     /// Where computing happens.
     pub pool: Arc<CpuPool>,
+    /// What memory there is.
+    pub budget: Arc<MemoryBudget>,
 }
 
 /// The server of flushed segments.
@@ -163,12 +165,7 @@ impl Node {
 
     async fn serve_until_failure(&self, shard: &Arc<ServedShard>) -> Result<(), Failure> {
         let follower = self.follower(shard.channel).await?;
-        let mut versions = self
-            .parts
-            .manifests
-            .watch(Some(shard.id))
-            .await
-            .map_err(|e| e.to_failure())?;
+        let mut versions = self.parts.manifests.watch(Some(shard.id)).await?;
         if shard.applied.borrow().is_none() {
             self.open_anew(shard, &follower).await?;
         }
@@ -177,7 +174,7 @@ impl Node {
         loop {
             tokio::select! {
                 version = versions.next() => match version {
-                    Some(version) => { version.map_err(|e| e.to_failure())?; self.refresh(shard).await?; }
+                    Some(version) => { version?; self.refresh(shard).await?; }
                     None => return Ok(()),
                 },
                 changed = self.parts.catalog.newer_than(revision) => {
@@ -214,12 +211,7 @@ impl Node {
     /// Opens the newest manifest version with the present schema, unless that is what is served.
     async fn refresh(&self, shard: &Arc<ServedShard>) -> Result<Lsn, Failure> {
         let meta = self.meta(shard.id.collection)?;
-        let manifest = self
-            .parts
-            .manifests
-            .current(shard.id)
-            .await
-            .map_err(|e| e.to_failure())?;
+        let manifest = self.parts.manifests.current(shard.id).await?;
         let served = shard.newest();
         let version = manifest.as_ref().map_or(ManifestVersion(0), |m| m.version);
         if let Some(view) = &served
@@ -254,17 +246,27 @@ impl Node {
         Ok(covers)
     }
 
-    /// Waits until the shard serves, or fails.
-    async fn serving(&self, shard: &ServedShard) -> Result<(), Failure> {
+    /// Waits until the shard serves this version or a later one, or fails. Returns the newest.
+    async fn serving(
+        &self,
+        shard: &ServedShard,
+        at_least: ManifestVersion,
+    ) -> Result<ManifestVersion, Failure> {
+        let newest = || shard.newest().map_or(ManifestVersion(0), |v| v.version);
         let mut phase = shard.phase.subscribe();
+        // The phase is told anew with every version.
         let ready = tokio::time::timeout(
             self.options.wait_max,
-            phase.wait_for(|p| !matches!(p, Phase::Loading)),
+            phase.wait_for(|p| match p {
+                Phase::Loading => false,
+                Phase::Failed(_) => true,
+                Phase::Serving => newest() >= at_least,
+            }),
         );
         match ready.await {
             Ok(Ok(phase)) => match &*phase {
                 Phase::Failed(failure) => Err(failure.clone()),
-                Phase::Loading | Phase::Serving => Ok(()),
+                Phase::Loading | Phase::Serving => Ok(newest()),
             },
             Ok(Err(_)) => Err(Failure::new(
                 Code::CollectionNotLoaded,
@@ -272,7 +274,7 @@ impl Node {
             )),
             Err(_) => Err(Failure::new(
                 Code::Unavailable,
-                "the collection is still being loaded; try again",
+                "newly flushed segments are not served yet, or the collection is still being loaded; try again",
             )),
         }
     }
@@ -319,7 +321,7 @@ impl Node {
                     shards.len()
                 ))
             })?;
-            self.serving(shard).await?;
+            self.serving(shard, ManifestVersion(0)).await?;
             self.reached(&shard.applied, wanted.lsn).await?;
             let served = shard.view(wanted.version)?;
             if let Some(ts) = served.truncated.filter(|&ts| at < ts) {
@@ -367,7 +369,7 @@ impl QueryNode for QueryNodeService {
             let shards: Vec<Arc<ServedShard>> = meta
                 .shard_ids()
                 .zip(&meta.shards)
-                .map(|(id, &channel)| Arc::new(ServedShard::new(id, channel)))
+                .map(|(id, &channel)| Arc::new(ServedShard::new(id, channel, &self.0.parts.budget)))
                 .collect();
             started.extend(shards.iter().cloned());
             collections.insert(collection, shards);
@@ -398,13 +400,7 @@ impl QueryNode for QueryNodeService {
                 Phase::Failed(failure) => return Err(failure),
                 // A shard counts as one more, so that a collection without segments has progress, too.
                 Phase::Loading => {
-                    let manifest = self
-                        .0
-                        .parts
-                        .manifests
-                        .current(shard.id)
-                        .await
-                        .map_err(|e| e.to_failure())?;
+                    let manifest = self.0.parts.manifests.current(shard.id).await?;
                     progress.total += 1 + manifest.map_or(0, |m| m.segments.len());
                 }
                 Phase::Serving => {
@@ -418,12 +414,22 @@ impl QueryNode for QueryNodeService {
         Ok(progress)
     }
 
-    async fn versions(&self, collection: CollectionId) -> Result<Vec<ManifestVersion>, Failure> {
+    async fn versions(
+        &self,
+        collection: CollectionId,
+        at_least: &[ManifestVersion],
+    ) -> Result<Vec<ManifestVersion>, Failure> {
         let shards = self.0.shards(collection)?;
+        if shards.len() != at_least.len() {
+            return Err(Failure::invalid(format!(
+                "{} versions for {} shards",
+                at_least.len(),
+                shards.len()
+            )));
+        }
         let mut versions = Vec::with_capacity(shards.len());
-        for shard in &shards {
-            self.0.serving(shard).await?;
-            versions.push(shard.newest().map_or(ManifestVersion(0), |v| v.version));
+        for (shard, wanted) in shards.iter().zip(at_least) {
+            versions.push(self.0.serving(shard, *wanted).await?);
         }
         Ok(versions)
     }
@@ -467,7 +473,7 @@ impl QueryNode for QueryNodeService {
                 holdfast_scan::query(&self.0.parts.pool, segments, &spec, &meta.schema).await?,
             );
         }
-        holdfast_segment::merge_rows(parts, spec.limit).map_err(|e| e.to_failure())
+        holdfast_segment::merge_rows(parts, spec.limit).map_err(Failure::from)
     }
 
     async fn count(&self, query: NodeQuery) -> Result<u64, Failure> {

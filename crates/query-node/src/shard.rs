@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use holdfast_runtime::{MemoryBudget, MemoryKind, Reservation};
 use holdfast_segment::SealedSegment;
 use holdfast_storage::SegmentEntry;
 use holdfast_types::{
@@ -64,7 +65,13 @@ struct Deletes {
     keys: Vec<PkList>,
 }
 
-#[derive(Debug, Default)]
+impl Deletes {
+    fn bytes(&self) -> u64 {
+        self.keys.iter().map(PkList::bytes).sum()
+    }
+}
+
+#[derive(Debug)]
 struct State {
     /// Oldest first; the last is the newest. Each with the time at which a newer one came.
     views: VecDeque<(Arc<View>, Option<Duration>)>,
@@ -72,6 +79,25 @@ struct State {
     recent: VecDeque<Deletes>,
     /// Rows stamped at or before this are gone, seen from this stamp on.
     truncated: Option<Timestamp>,
+    /// Bytes of `recent`.
+    recent_bytes: u64,
+    /// Of `recent`, and of the deletes of every segment.
+    memory: Reservation,
+}
+
+impl State {
+    /// Says what is held by now. What is applied is durable, so it is held whether it fits or not; who
+    /// writes more waits.
+    fn account(&mut self) {
+        let segments = distinct(self);
+        self.account_with(&segments);
+    }
+
+    /// As [`Self::account`], for who knows which segments there are.
+    fn account_with(&mut self, segments: &[Arc<SealedSegment>]) {
+        let overlays: usize = segments.iter().map(|s| s.overlay_bytes()).sum();
+        self.memory.resize(self.recent_bytes + overlays as u64);
+    }
 }
 
 /// What a shard is doing.
@@ -101,11 +127,17 @@ pub(crate) struct ServedShard {
 }
 
 impl ServedShard {
-    pub(crate) fn new(id: ShardId, channel: ChannelId) -> Self {
+    pub(crate) fn new(id: ShardId, channel: ChannelId, budget: &Arc<MemoryBudget>) -> Self {
         Self {
             id,
             channel,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                views: VecDeque::new(),
+                recent: VecDeque::new(),
+                truncated: None,
+                recent_bytes: 0,
+                memory: budget.charge(MemoryKind::Sealed, 0),
+            }),
             phase: watch::Sender::new(Phase::Loading),
             applied: watch::Sender::new(None),
             reload: Notify::new(),
@@ -116,12 +148,16 @@ impl ServedShard {
     /// Applies the deletes of one record to every segment held, and keeps them for segments to come.
     pub(crate) fn apply(&self, lsn: Lsn, ts: Timestamp, keys: Vec<PkList>) {
         let mut state = self.state.lock();
-        for segment in distinct(&state) {
+        let segments = distinct(&state);
+        for segment in &segments {
             for list in &keys {
                 segment.delete(list, ts);
             }
         }
-        state.recent.push_back(Deletes { lsn, ts, keys });
+        let deletes = Deletes { lsn, ts, keys };
+        state.recent_bytes += deletes.bytes();
+        state.recent.push_back(deletes);
+        state.account_with(&segments);
     }
 
     /// Forgets every view, so that the next one is opened from the store alone.
@@ -130,6 +166,8 @@ impl ServedShard {
         let mut state = self.state.lock();
         state.views.clear();
         state.recent.clear();
+        state.recent_bytes = 0;
+        state.account();
     }
 
     /// Applies a truncation.
@@ -160,23 +198,28 @@ impl ServedShard {
         }
         // A segment to come can only be one that a later manifest names, and that covers at least this much.
         let covers = view.covers;
-        while state.recent.front().is_some_and(|d| d.lsn <= covers) {
-            state.recent.pop_front();
+        while let Some(covered) = state.recent.pop_front_if(|d| d.lsn <= covers) {
+            state.recent_bytes -= covered.bytes();
         }
         if let Some((_, replaced)) = state.views.back_mut() {
             replaced.get_or_insert(now);
         }
         state.views.push_back((Arc::new(view), None));
+        state.account();
         drop(state);
         self.phase.send_replace(Phase::Serving);
     }
 
     /// Stops to serve versions that were replaced at least `linger` ago.
     pub(crate) fn drop_lingering(&self, now: Duration, linger: Duration) {
-        self.state
-            .lock()
+        let mut state = self.state.lock();
+        let before = state.views.len();
+        state
             .views
             .retain(|(_, replaced)| replaced.is_none_or(|at| now.saturating_sub(at) < linger));
+        if state.views.len() < before {
+            state.account();
+        }
     }
 
     /// The newest view.

@@ -1,5 +1,17 @@
 //! One budget for all memory that grows with data, so that a full node slows writers down instead of
 //! being killed.
+//!
+//! ```text
+//!  0 %                                                      75 %  85 %   100 %
+//!  | growing, at most 60 | incoming, at most 25 | sealed | wal | build | query |
+//! ```
+//! Some kinds have a most, so that no one of them crowds out the others; some have a part kept for them
+//! that nobody else takes, so that reads and the work that frees memory go on when writes have filled
+//! theirs. Beyond their part, kinds share what is free.
+//!
+//! Memory is reserved before it is taken ([`MemoryBudget::reserve`]). What exists whatever the budget says
+//! (acknowledged rows that are replayed, deletes that are applied, a flush, which is what frees memory) is
+//! charged ([`MemoryBudget::charge`]): it may pass the total, and whoever reserves has to wait the longer.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,36 +22,55 @@ use holdfast_types::{Code, Coded};
 use metrics::gauge;
 use tokio::sync::Notify;
 
-/// Most of the budget that growing segments may hold, in percent: searches, caches and index builds
-/// always keep the rest.
-const GROWING_PERCENT: u64 = 60;
-
 /// Who uses memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MemoryKind {
-    /// Rows not yet flushed. Capped at 60 % of the total.
+    /// Rows and deletes not yet flushed, and flushed ones that linger.
     Growing,
-    /// Loaded segments and cached objects.
-    Cache,
-    /// Index builds and merges.
-    IndexBuild,
-    /// Requests being answered.
-    Query,
-    /// Records queued for the log or kept for its readers.
+    /// Write requests, from their first byte to their answer.
+    Incoming,
+    /// What served segments hold beside their mapped files: which rows are deleted since when.
+    Sealed,
+    /// The log: its queue, its newest records, and when keys were last written.
     Wal,
+    /// Index builds, merges, and the files of a flush.
+    Build,
+    /// Reads and all other requests, from their first byte to the last of their answer.
+    Query,
 }
 
-const KINDS: usize = 5;
+/// What a kind may take, in percent of the total.
+struct Share {
+    /// At most this.
+    most: u64,
+    /// Nobody else takes this.
+    kept: u64,
+}
 
 impl MemoryKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::Growing,
+        Self::Incoming,
+        Self::Sealed,
+        Self::Wal,
+        Self::Build,
+        Self::Query,
+    ];
+
+    fn share(self) -> Share {
+        let (most, kept) = match self {
+            Self::Growing => (60, 0),
+            Self::Incoming => (25, 0),
+            Self::Sealed | Self::Wal => (100, 0),
+            Self::Build => (100, 10),
+            Self::Query => (100, 15),
+        };
+        Share { most, kept }
+    }
+
     fn index(self) -> usize {
-        match self {
-            Self::Growing => 0,
-            Self::Cache => 1,
-            Self::IndexBuild => 2,
-            Self::Query => 3,
-            Self::Wal => 4,
-        }
+        self as usize
     }
 
     /// The kind's name, as it labels the gauge.
@@ -47,10 +78,11 @@ impl MemoryKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Growing => "growing",
-            Self::Cache => "cache",
-            Self::IndexBuild => "index_build",
-            Self::Query => "query",
+            Self::Incoming => "incoming",
+            Self::Sealed => "sealed",
             Self::Wal => "wal",
+            Self::Build => "build",
+            Self::Query => "query",
         }
     }
 }
@@ -58,16 +90,18 @@ impl MemoryKind {
 /// The reservation does not fit now (or, when `bytes` exceeds `limit`, ever).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "memory budget is used up: {bytes} bytes for {} do not fit beside the {used} of {limit} in use", kind.name()
+    "memory budget is used up: {bytes} bytes for {} do not fit, which has {used} and may have {room} now, {limit} at most", kind.name()
 )]
 pub struct OverBudget {
     /// Who asked.
     pub kind: MemoryKind,
     /// For how much.
     pub bytes: u64,
-    /// What was in use of the limit that was hit.
+    /// What the kind had.
     pub used: u64,
-    /// That limit: the total, or the kind's share.
+    /// What it could have had beside what others have.
+    pub room: u64,
+    /// What it can have when others have nothing.
     pub limit: u64,
 }
 
@@ -77,11 +111,13 @@ impl Coded for OverBudget {
     }
 }
 
+type Used = [u64; MemoryKind::ALL.len()];
+
 /// The budget of one process.
 #[derive(Debug)]
 pub struct MemoryBudget {
     total: u64,
-    used: Mutex<[u64; KINDS]>,
+    used: Mutex<Used>,
     released: Notify,
 }
 
@@ -90,9 +126,12 @@ impl MemoryBudget {
     #[must_use]
     pub fn new(total: u64) -> Arc<Self> {
         gauge!("holdfast_runtime_memory_budget_bytes").set(total as f64);
+        for kind in MemoryKind::ALL {
+            publish(kind, 0);
+        }
         Arc::new(Self {
             total,
-            used: Mutex::new([0; KINDS]),
+            used: Mutex::default(),
             released: Notify::new(),
         })
     }
@@ -148,6 +187,17 @@ impl MemoryBudget {
         }
     }
 
+    /// Accounts for `bytes` that are in use whether they fit or not.
+    pub fn charge(self: &Arc<Self>, kind: MemoryKind, bytes: u64) -> Reservation {
+        let mut reservation = Reservation {
+            budget: Arc::clone(self),
+            kind,
+            bytes: 0,
+        };
+        reservation.resize(bytes);
+        reservation
+    }
+
     /// Bytes that this kind holds.
     #[must_use]
     pub fn used(&self, kind: MemoryKind) -> u64 {
@@ -166,34 +216,57 @@ impl MemoryBudget {
         self.total
     }
 
-    /// The most that this kind may hold.
+    /// The most that this kind may hold, when others hold nothing.
     #[must_use]
     pub fn limit(&self, kind: MemoryKind) -> u64 {
-        match kind {
-            // Divided first, so that a budget of u64::MAX does not overflow.
-            MemoryKind::Growing => self.total / 100 * GROWING_PERCENT,
-            MemoryKind::Cache | MemoryKind::IndexBuild | MemoryKind::Query | MemoryKind::Wal => {
-                self.total
-            }
-        }
+        self.room_beside(kind, &Used::default())
+    }
+
+    /// The most that this kind may hold now, beside what others hold; what it has itself included.
+    #[must_use]
+    pub fn room(&self, kind: MemoryKind) -> u64 {
+        self.room_beside(kind, &self.lock())
+    }
+
+    fn room_beside(&self, kind: MemoryKind, used: &Used) -> u64 {
+        let others: u64 = MemoryKind::ALL
+            .into_iter()
+            .filter(|other| *other != kind)
+            .map(|other| used[other.index()].max(self.percent(other.share().kept)))
+            .fold(0, u64::saturating_add);
+        let Share { most, kept } = kind.share();
+        (self.total.saturating_sub(others))
+            .max(self.percent(kept))
+            .min(self.percent(most))
+    }
+
+    /// Divided first, so that a budget of `u64::MAX` does not overflow; then the rest, so that a small one
+    /// is not rounded to nothing.
+    fn percent(&self, percent: u64) -> u64 {
+        self.total / 100 * percent + self.total % 100 * percent / 100
     }
 
     fn take(&self, kind: MemoryKind, bytes: u64) -> Result<(), OverBudget> {
         let mut used = self.lock();
-        let (own, all) = (used[kind.index()], used.iter().sum::<u64>());
-        for (used, limit) in [(all, self.total), (own, self.limit(kind))] {
-            if used.checked_add(bytes).is_none_or(|sum| sum > limit) {
-                return Err(OverBudget {
-                    kind,
-                    bytes,
-                    used,
-                    limit: limit.min(self.limit(kind)),
-                });
-            }
+        let (own, room) = (used[kind.index()], self.room_beside(kind, &used));
+        if own.checked_add(bytes).is_none_or(|sum| sum > room) {
+            return Err(OverBudget {
+                kind,
+                bytes,
+                used: own,
+                room,
+                limit: self.limit(kind),
+            });
         }
         used[kind.index()] = own + bytes;
         publish(kind, own + bytes);
         Ok(())
+    }
+
+    fn add(&self, kind: MemoryKind, bytes: u64) {
+        let mut used = self.lock();
+        used[kind.index()] += bytes;
+        publish(kind, used[kind.index()]);
     }
 
     fn give_back(&self, kind: MemoryKind, bytes: u64) {
@@ -207,7 +280,7 @@ impl MemoryBudget {
         self.released.notify_waiters();
     }
 
-    fn lock(&self) -> MutexGuard<'_, [u64; KINDS]> {
+    fn lock(&self) -> MutexGuard<'_, Used> {
         // The array is written in one step, so a panic elsewhere cannot leave it half changed.
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -233,21 +306,13 @@ impl Reservation {
         self.bytes
     }
 
-    /// Reserves `more` on top.
-    ///
-    /// # Errors
-    /// [`OverBudget`] when they do not fit; the reservation stays as it was.
-    pub fn grow(&mut self, more: u64) -> Result<(), OverBudget> {
-        self.budget.take(self.kind, more)?;
-        self.bytes += more;
-        Ok(())
-    }
-
-    /// Gives back `less` bytes, at most all.
-    pub fn shrink(&mut self, less: u64) {
-        let less = less.min(self.bytes);
-        self.bytes -= less;
-        self.budget.give_back(self.kind, less);
+    /// Says what is really in use: `bytes` from now on, whether they fit or not.
+    pub fn resize(&mut self, bytes: u64) {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => self.budget.add(self.kind, more),
+            None => self.budget.give_back(self.kind, self.bytes - bytes),
+        }
+        self.bytes = bytes;
     }
 
     /// Takes over another reservation of the same kind and budget.
@@ -289,32 +354,64 @@ mod tests {
         let budget = MemoryBudget::new(1_000);
         let growing = budget.try_reserve(MemoryKind::Growing, 600).unwrap();
         let over = budget.try_reserve(MemoryKind::Growing, 1).unwrap_err();
-        assert_eq!((over.used, over.limit), (600, 600));
-        let query = budget.try_reserve(MemoryKind::Query, 400).unwrap();
-        assert!(budget.try_reserve(MemoryKind::Query, 1).is_err());
-        drop((growing, query));
+        assert_eq!((over.used, over.room, over.limit), (600, 600, 600));
+        let query = budget.try_reserve(MemoryKind::Query, 300).unwrap();
+        assert!(
+            budget.try_reserve(MemoryKind::Query, 1).is_err(),
+            "100 are kept for builds"
+        );
+        let build = budget.try_reserve(MemoryKind::Build, 100).unwrap();
+        drop((growing, query, build));
         assert_eq!(budget.used_total(), 0);
     }
 
     #[test]
-    fn a_reservation_grows_shrinks_splits_and_merges_without_losing_bytes() {
+    fn what_is_kept_for_reads_and_builds_is_there_when_all_else_is_full() {
+        let budget = MemoryBudget::new(1_000);
+        let _growing = budget.try_reserve(MemoryKind::Growing, 600).unwrap();
+        let _sealed = budget.charge(MemoryKind::Sealed, 900);
+        assert!(budget.used_total() > budget.total());
+        for kind in [MemoryKind::Incoming, MemoryKind::Wal, MemoryKind::Growing] {
+            assert!(budget.try_reserve(kind, 1).is_err(), "{}", kind.name());
+        }
+        for (kind, kept) in [(MemoryKind::Query, 150), (MemoryKind::Build, 100)] {
+            let held = budget.try_reserve(kind, kept).unwrap();
+            assert!(budget.try_reserve(kind, 1).is_err(), "{}", kind.name());
+            drop(held);
+        }
+    }
+
+    #[test]
+    fn shares_of_every_total_fit_together() {
+        for total in [0, 1, 99, 100, 1_001, u64::MAX] {
+            let budget = MemoryBudget::new(total);
+            let kept: u64 = [MemoryKind::Build, MemoryKind::Query]
+                .map(|kind| budget.percent(kind.share().kept))
+                .iter()
+                .sum();
+            assert!(budget.limit(MemoryKind::Growing) <= total - kept, "{total}");
+            assert!(budget.limit(MemoryKind::Query) <= total, "{total}");
+        }
+    }
+
+    #[test]
+    fn a_reservation_is_resized_split_and_merged_without_losing_bytes() {
         let budget = MemoryBudget::new(100);
-        let mut r = budget.try_reserve(MemoryKind::Cache, 10).unwrap();
-        r.grow(20).unwrap();
-        assert!(r.grow(u64::MAX).is_err());
-        r.shrink(5);
+        let mut r = budget.try_reserve(MemoryKind::Sealed, 10).unwrap();
+        r.resize(30);
+        r.resize(25);
         let part = r.split(15);
         assert_eq!((r.bytes(), part.bytes()), (10, 15));
-        assert_eq!(budget.used(MemoryKind::Cache), 25);
+        assert_eq!(budget.used(MemoryKind::Sealed), 25);
         r.merge(part);
-        r.shrink(1_000);
-        assert_eq!(budget.used(MemoryKind::Cache), 0);
+        r.resize(0);
+        assert_eq!(budget.used(MemoryKind::Sealed), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_when_room_is_given_back() {
         let budget = MemoryBudget::new(100);
-        let held = budget.try_reserve(MemoryKind::Wal, 80).unwrap();
+        let held = budget.try_reserve(MemoryKind::Wal, 70).unwrap();
         let waiter = tokio::spawn({
             let budget = Arc::clone(&budget);
             async move {
@@ -332,7 +429,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_at_the_deadline_and_hopeless_requests_do_not_wait() {
         let budget = MemoryBudget::new(100);
-        let _held = budget.try_reserve(MemoryKind::Wal, 80).unwrap();
+        let _held = budget.try_reserve(MemoryKind::Wal, 70).unwrap();
         let start = tokio::time::Instant::now();
         let hopeless = budget
             .reserve(MemoryKind::Wal, 101, Duration::from_secs(60))

@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use holdfast_index::{Cancel, QueryVector};
 use holdfast_runtime::CpuPool;
 use holdfast_segment::{Hit, QuerySpec, RowRef, Rows, SearchSpec, gather, merge_hits, merge_rows};
-use holdfast_types::{Code, Coded, CollectionSchema, Failure, FieldId, SegmentId};
+use holdfast_types::{Code, CollectionSchema, Failure, FieldId, SegmentId};
 
 use crate::Readable;
 
@@ -37,7 +37,7 @@ async fn on_each<I: Send + 'static, T: Send + 'static>(
         let (work, cancel) = (Arc::clone(&work), cancel.clone());
         pool.run(move || work(item, &cancel))
     });
-    let results = try_join_all(runs).await.map_err(|e| e.to_failure())?;
+    let results = try_join_all(runs).await?;
     guard.0 = None;
     results.into_iter().collect()
 }
@@ -125,13 +125,12 @@ pub async fn query<S: Readable>(
     })
     .await?;
     if parts.is_empty() {
-        return Rows::none(spec, schema).map_err(|e| e.to_failure());
+        return Rows::none(spec, schema).map_err(Failure::from);
     }
     let limit = spec.limit;
     pool.run(move || merge_rows(parts, limit))
-        .await
-        .map_err(|e| e.to_failure())?
-        .map_err(|e| e.to_failure())
+        .await?
+        .map_err(Failure::from)
 }
 
 /// Number of matching rows of all segments.
@@ -173,6 +172,5 @@ pub async fn fetch<S: Readable, H: BuildHasher + Send + 'static>(
             segment.fetch(rows, &fields)
         })
     })
-    .await
-    .map_err(|e| e.to_failure())?
+    .await?
 }

@@ -7,13 +7,16 @@
 //! |--------------|------------------------------------------------------------------------|
 //! | [`readable`] | what a segment can be asked                                            |
 //! | [`fan_out`]  | running and merging reads                                              |
+//! | [`open`]     | from a manifest entry to an open segment with its deletes              |
 //! | [`stored`]   | what the catalog and the manifest call a thing, and the segment room   |
 
 mod fan_out;
+mod open;
 mod readable;
 mod stored;
 
 pub use fan_out::{count, fetch, query, search};
 pub use holdfast_index::Cancel;
+pub use open::{IndexFiles, Mapped, apply_delete_logs, index_files, open_segment};
 pub use readable::Readable;
-pub use stored::{index_build, index_kind_name, segment_role, stored_role};
+pub use stored::{index_build, index_kind_name};

@@ -3,7 +3,7 @@
 use arrow_array::RecordBatch;
 use holdfast_index::Cancel;
 use holdfast_segment::{GrowingSegment, Hit, QuerySpec, Rows, SealedSegment, SearchSpec};
-use holdfast_types::{Coded, Failure, FieldId, RowIdx};
+use holdfast_types::{Failure, FieldId, RowIdx};
 
 /// A segment, growing or sealed.
 pub trait Readable: Send + Sync + 'static {
@@ -33,19 +33,19 @@ macro_rules! readable {
     ($segment:ty) => {
         impl Readable for $segment {
             fn search(&self, spec: &SearchSpec, cancel: &Cancel) -> Result<Vec<Vec<Hit>>, Failure> {
-                <$segment>::search(self, spec, cancel).map_err(|e| e.to_failure())
+                <$segment>::search(self, spec, cancel).map_err(Failure::from)
             }
 
             fn query(&self, spec: &QuerySpec, cancel: &Cancel) -> Result<Rows, Failure> {
-                <$segment>::query(self, spec, cancel).map_err(|e| e.to_failure())
+                <$segment>::query(self, spec, cancel).map_err(Failure::from)
             }
 
             fn count(&self, spec: &QuerySpec, cancel: &Cancel) -> Result<u64, Failure> {
-                <$segment>::count(self, spec, cancel).map_err(|e| e.to_failure())
+                <$segment>::count(self, spec, cancel).map_err(Failure::from)
             }
 
             fn fetch(&self, rows: &[RowIdx], fields: &[FieldId]) -> Result<RecordBatch, Failure> {
-                <$segment>::fetch(self, rows, fields).map_err(|e| e.to_failure())
+                <$segment>::fetch(self, rows, fields).map_err(Failure::from)
             }
         }
     };

@@ -63,25 +63,3 @@ pub fn index_kind_name(kind: &IndexKind) -> &'static str {
         IndexKind::StlSort => "STL_SORT",
     }
 }
-
-/// The role of a stored file, as the segment room calls it.
-#[must_use]
-pub fn segment_role(role: holdfast_storage::FileRole) -> holdfast_segment::FileRole {
-    match role {
-        holdfast_storage::FileRole::Columns => holdfast_segment::FileRole::Columns,
-        holdfast_storage::FileRole::Vector(field) => holdfast_segment::FileRole::Vector(field),
-        holdfast_storage::FileRole::Keys => holdfast_segment::FileRole::Keys,
-        holdfast_storage::FileRole::Deletes => holdfast_segment::FileRole::Deletes,
-    }
-}
-
-/// The role of a segment's file, as the manifest calls it.
-#[must_use]
-pub fn stored_role(role: holdfast_segment::FileRole) -> holdfast_storage::FileRole {
-    match role {
-        holdfast_segment::FileRole::Columns => holdfast_storage::FileRole::Columns,
-        holdfast_segment::FileRole::Vector(field) => holdfast_storage::FileRole::Vector(field),
-        holdfast_segment::FileRole::Keys => holdfast_storage::FileRole::Keys,
-        holdfast_segment::FileRole::Deletes => holdfast_storage::FileRole::Deletes,
-    }
-}

@@ -21,7 +21,10 @@ mod operand;
 mod tests;
 pub(crate) mod truth;
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, hash_map::Entry},
+};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use holdfast_expr::{Access, Predicate};
@@ -30,7 +33,7 @@ use holdfast_types::{CollectionSchema, DataType, FieldId};
 
 use self::json::JsonColumn;
 pub use self::truth::Truth;
-use crate::{SegmentError, fields};
+use crate::{SegmentError, fields, table};
 
 /// Rows evaluated at once when JSON is involved: bounds the memory that extracted values take.
 const JSON_ROWS: usize = 1_024;
@@ -75,6 +78,29 @@ pub(crate) fn eval_open(
         truth.append(&rows.node(predicate, open)?);
     }
     Ok(truth)
+}
+
+/// The rows, with a column for each vector field that `predicate` asks about, made by `presence`: vectors
+/// are kept apart from the rows that filters read, and whether there is one is all that a filter asks.
+pub(crate) fn with_presence<'b>(
+    predicate: &Predicate,
+    batch: &'b RecordBatch,
+    schema: &CollectionSchema,
+    presence: impl Fn(FieldId) -> Result<ArrayRef, SegmentError>,
+) -> Result<Cow<'b, RecordBatch>, SegmentError> {
+    let mut vectors: Vec<FieldId> = Vec::new();
+    predicate.visit_accesses(&mut |access| {
+        if access.data_type.is_vector() {
+            vectors.push(access.field);
+        }
+    });
+    vectors.sort_unstable();
+    vectors.dedup();
+    vectors
+        .into_iter()
+        .try_fold(Cow::Borrowed(batch), |batch, field| {
+            table::with_column(&batch, schema, field, presence(field)?).map(Cow::Owned)
+        })
 }
 
 /// The rows of `open` in which `predicate` is true.

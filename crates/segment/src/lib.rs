@@ -56,6 +56,6 @@ pub use merge::merge;
 pub use query_vector::query_vector;
 pub use sealed::SealedSegment;
 pub use spec::{
-    FileRole, GroupBy, GroupValue, Hit, IndexBuild, IndexFile, JsonCast, QuerySpec, RowRef, Rows,
+    GroupBy, GroupValue, Hit, IndexBuild, IndexFile, JsonCast, QuerySpec, RowRef, Rows,
     SearchParams, SearchSpec, SegmentFile, SegmentFiles, SegmentStats,
 };

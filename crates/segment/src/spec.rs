@@ -1,13 +1,14 @@
 //! What is asked of a segment, and what it answers.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 use holdfast_expr::{Access, PathStep, Predicate};
 use holdfast_index::{HnswParams, QueryVector, ScalarIndexKind, Within};
 use holdfast_types::{
-    CollectionSchema, FieldId, IndexId, Metric, Pk, PkList, RowIdx, SegmentId, Timestamp, columns,
+    CollectionSchema, FieldId, FileRole, IndexId, Metric, Pk, PkList, RowIdx, SegmentId, Timestamp,
+    columns,
 };
 
 /// A nearest-neighbour search over one vector field.
@@ -157,44 +158,12 @@ impl Rows {
     }
 }
 
-/// What one file of a segment holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum FileRole {
-    /// All scalar fields and `$ts`: an Arrow IPC file.
-    Columns,
-    /// One vector field: an Arrow IPC file of one column.
-    Vector(FieldId),
-    /// Sorted primary keys and a Bloom filter.
-    Keys,
-    /// Rows deleted before the segment was written, with the stamps of their deletes.
-    Deletes,
-}
-
-impl FileRole {
-    /// The file's name within the segment's folder.
-    #[must_use]
-    pub fn file_name(self) -> String {
-        match self {
-            Self::Columns => "columns.arrow".to_owned(),
-            Self::Vector(field) => format!("vector-{field}.arrow"),
-            Self::Keys => "keys.hfk".to_owned(),
-            Self::Deletes => "deletes.hfd".to_owned(),
-        }
-    }
-}
-
-impl fmt::Display for FileRole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file_name())
-    }
-}
-
 /// One file of a segment, whole.
 #[derive(Clone, Debug)]
 pub struct SegmentFile {
     /// What it holds.
     pub role: FileRole,
-    /// How messages call it: on write, [`FileRole::file_name`]; on read, whatever the caller stores it as.
+    /// How messages call it: on write, what its role prints; on read, whatever the caller stores it as.
     pub name: String,
     /// The bytes: memory-mapped or owned. A 64-byte aligned start is read without copying.
     pub bytes: Bytes,

@@ -113,6 +113,24 @@ pub(crate) fn batch_of(
     )?)
 }
 
+/// The batch with one more column, found under `field` whatever its type is.
+pub(crate) fn with_column(
+    batch: &RecordBatch,
+    schema: &CollectionSchema,
+    field: FieldId,
+    column: ArrayRef,
+) -> Result<RecordBatch, SegmentError> {
+    let added = field_of(schema, field, true)?.with_data_type(column.data_type().clone());
+    let mut fields = batch.schema_ref().fields().to_vec();
+    fields.push(Arc::new(added));
+    let mut columns = batch.columns().to_vec();
+    columns.push(column);
+    Ok(RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        columns,
+    )?)
+}
+
 /// The Arrow field of a column; nullable also when an older row has no value.
 pub(crate) fn field_of(
     schema: &CollectionSchema,

@@ -1,16 +1,17 @@
 //! The vectors of one field: a column without its null rows, and which rows those were.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, FixedSizeBinaryArray, FixedSizeListArray, Float16Array,
-    Float32Array, Int8Array, UInt32Array, new_null_array,
+    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, FixedSizeListArray,
+    Float16Array, Float32Array, Int8Array, UInt32Array, new_null_array,
 };
-use arrow_buffer::{Buffer, ScalarBuffer};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow_select::{interleave::interleave, take::take};
 use half::{bf16, slice::HalfBitsSliceExt};
 use holdfast_index::{BitSet, Neighbor, SparseRows, VectorData};
 use holdfast_types::{DataType, FieldSchema, columns};
+use roaring::RoaringBitmap;
 
 use crate::{SegmentError, fields::downcast};
 
@@ -125,6 +126,33 @@ impl VectorColumn {
             None => Some(row),
             Some(rows) => rows.binary_search(&row).ok().map(|i| i as u32),
         }
+    }
+
+    /// The rows without a vector.
+    pub(crate) fn null_rows(&self) -> RoaringBitmap {
+        let mut null = RoaringBitmap::new();
+        if let Some(rows) = self.rows() {
+            null.insert_range(0..self.len as u32);
+            null -= rows.iter().copied().collect::<RoaringBitmap>();
+        }
+        null
+    }
+
+    /// A column over these rows whose values mean nothing, and which is null where there is no vector.
+    pub(crate) fn presence(&self, rows: Range<usize>) -> ArrayRef {
+        let len = rows.len();
+        let nulls = self.rows().map(|own| {
+            let first = own.partition_point(|row| (*row as usize) < rows.start);
+            let mut there = vec![false; len];
+            for row in own[first..]
+                .iter()
+                .take_while(|row| (**row as usize) < rows.end)
+            {
+                there[*row as usize - rows.start] = true;
+            }
+            NullBuffer::from(there)
+        });
+        Arc::new(BooleanArray::new(BooleanBuffer::new_unset(len), nulls))
     }
 
     /// The vectors as the index room reads them.

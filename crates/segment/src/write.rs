@@ -8,11 +8,11 @@ use arrow_select::interleave::interleave;
 use bytes::Bytes;
 use holdfast_index::Cancel;
 use holdfast_types::{
-    CollectionSchema, FieldSchema, PkList, Timestamp, columns, schema::TIMESTAMP_FIELD,
+    CollectionSchema, FieldSchema, FileRole, PkList, Timestamp, columns, schema::TIMESTAMP_FIELD,
 };
 
 use crate::{
-    FileRole, SegmentError, SegmentFile, SegmentFiles, SegmentStats, fields, file, table,
+    SegmentError, SegmentFile, SegmentFiles, SegmentStats, fields, file, table,
     vectors::VectorColumn,
 };
 
@@ -58,7 +58,7 @@ pub(crate) fn write(
     let batches = scalar_batches(schema, sources, picks, cancel)?;
     let mut files = vec![SegmentFile {
         role: FileRole::Columns,
-        name: FileRole::Columns.file_name(),
+        name: FileRole::Columns.to_string(),
         bytes: file::arrow::write(batches[0].schema_ref(), &batches)?,
     }];
     let vectors = schema.fields.iter().filter(|f| f.data_type.is_vector());
@@ -67,7 +67,7 @@ pub(crate) fn write(
         let role = FileRole::Vector(field.id);
         files.push(SegmentFile {
             role,
-            name: role.file_name(),
+            name: role.to_string(),
             bytes: vector_file(field, place, sources, picks)?,
         });
     }
@@ -82,7 +82,7 @@ pub(crate) fn write(
     ] {
         files.push(SegmentFile {
             role,
-            name: role.file_name(),
+            name: role.to_string(),
             bytes,
         });
     }

@@ -4,14 +4,14 @@
 use bytes::Bytes;
 use holdfast_proto::persisted::manifest as wire;
 use holdfast_types::{
-    CollectionId, Epoch, FieldId, IndexId, Lsn, ManifestVersion, PartitionId, Pk, SegmentId,
-    ShardId, Timestamp,
+    CollectionId, Epoch, FieldId, FileRole, IndexId, Lsn, ManifestVersion, PartitionId, Pk,
+    SegmentId, ShardId, Timestamp,
 };
 use prost::Message;
 
 use crate::{
-    DeleteLogEntry, Digest, FileEntry, FileRole, IndexEntry, Manifest, ObjectInfo, ObjectPath,
-    Previous, SegmentEntry, envelope, paths::ObjectName,
+    DeleteLogEntry, Digest, FileEntry, IndexEntry, Manifest, ObjectInfo, ObjectPath, Previous,
+    SegmentEntry, envelope, paths::ObjectName,
 };
 
 const MANIFEST_MAGIC: [u8; 4] = *b"HFMN";

@@ -14,7 +14,7 @@
 use bytes::{BufMut, Bytes};
 use holdfast_types::{Epoch, Lsn, PkList, ShardId, Timestamp};
 
-use crate::{DeleteLogEntry, ObjectPath, StorageError, Store, envelope, paths};
+use crate::{DeleteLogEntry, ObjectPath, StorageError, Store, envelope, paths, store::blocking};
 
 const MAGIC: [u8; 4] = *b"HFDL";
 const FORMAT_VERSION: u32 = 1;
@@ -217,7 +217,10 @@ pub async fn write(
 /// The object is missing, damaged or out of reach.
 pub async fn read(store: &Store, entry: &DeleteLogEntry) -> Result<DeleteLog, StorageError> {
     let path = &entry.object.path;
-    let log = decode(path, &store.read(&entry.object).await?)?;
+    let bytes = store.read(&entry.object).await?;
+    let name = path.clone();
+    // A log may hold millions of keys.
+    let log = blocking("decode", path, move || Ok(decode(&name, &bytes))).await??;
     if log.len() as u64 == entry.count {
         return Ok(log);
     }

@@ -35,9 +35,7 @@ pub mod testing;
 
 pub use cache::CacheOptions;
 pub use error::StorageError;
-pub use manifest::{
-    DeleteLogEntry, FileEntry, FileRole, IndexEntry, Manifest, Previous, SegmentEntry,
-};
+pub use manifest::{DeleteLogEntry, FileEntry, IndexEntry, Manifest, Previous, SegmentEntry};
 pub use manifests::{CommitError, ManifestEvent, Manifests, NextManifest};
 pub use paths::ObjectPath;
 pub use store::{Digest, ObjectInfo, Store};

@@ -1,7 +1,8 @@
 //! What makes up a shard at one version.
 
 use holdfast_types::{
-    Epoch, FieldId, IndexId, Lsn, ManifestVersion, PartitionId, Pk, SegmentId, ShardId, Timestamp,
+    Epoch, FieldId, FileRole, IndexId, Lsn, ManifestVersion, PartitionId, Pk, SegmentId, ShardId,
+    Timestamp,
 };
 
 use crate::{ObjectInfo, ObjectPath};
@@ -75,19 +76,6 @@ pub struct SegmentEntry {
     pub level: u32,
     /// When it was written.
     pub created: Timestamp,
-}
-
-/// What a file of a segment holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FileRole {
-    /// All scalar columns and the row stamps.
-    Columns,
-    /// The vector column of this field.
-    Vector(FieldId),
-    /// Sorted keys and their rows.
-    Keys,
-    /// Rows deleted before the file was written, and when.
-    Deletes,
 }
 
 /// One file of a segment.

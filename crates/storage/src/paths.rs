@@ -15,10 +15,8 @@
 use std::{fmt, sync::Arc};
 
 use holdfast_types::{
-    CollectionId, Epoch, FieldId, IndexId, Lsn, ManifestVersion, SegmentId, ShardId,
+    CollectionId, Epoch, FileRole, IndexId, Lsn, ManifestVersion, SegmentId, ShardId,
 };
-
-use crate::FileRole;
 
 /// What an object is, as far as its name tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,7 +118,7 @@ impl ObjectName {
                     segment: SegmentId(segment.parse().ok()?),
                     epoch: Epoch(epoch.parse().ok()?),
                     attempt: attempt.parse().ok()?,
-                    role: role(file)?,
+                    role: file.parse().ok()?,
                 }
             }
             ["idx", collection, shard, file] => {
@@ -169,13 +167,7 @@ impl fmt::Display for ObjectName {
                 attempt,
                 role,
             } => {
-                write!(f, "data/{shard}/{segment}.{epoch}.{attempt}/")?;
-                match role {
-                    FileRole::Columns => f.write_str("columns.arrow"),
-                    FileRole::Vector(field) => write!(f, "vector-{field}.arrow"),
-                    FileRole::Keys => f.write_str("keys"),
-                    FileRole::Deletes => f.write_str("deletes"),
-                }
+                write!(f, "data/{shard}/{segment}.{epoch}.{attempt}/{role}")
             }
             Self::Index {
                 shard,
@@ -215,18 +207,6 @@ fn shard_id(collection: &str, index: &str) -> Option<ShardId> {
 fn dotted(text: &str) -> Option<[&str; 3]> {
     let mut parts = text.splitn(3, '.');
     Some([parts.next()?, parts.next()?, parts.next()?])
-}
-
-fn role(file: &str) -> Option<FileRole> {
-    match file {
-        "columns.arrow" => Some(FileRole::Columns),
-        "keys" => Some(FileRole::Keys),
-        "deletes" => Some(FileRole::Deletes),
-        _ => {
-            let field = file.strip_prefix("vector-")?.strip_suffix(".arrow")?;
-            Some(FileRole::Vector(FieldId(field.parse().ok()?)))
-        }
-    }
 }
 
 /// The name of an object as text. Always one that [`ObjectName`] prints.
@@ -349,6 +329,8 @@ pub(crate) fn dropped(collection: CollectionId) -> ObjectPath {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use holdfast_types::FieldId;
 
     use super::*;
 

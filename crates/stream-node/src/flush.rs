@@ -12,19 +12,20 @@ use holdfast_runtime::{Clock, MemoryKind, Shutdown};
 use holdfast_scan::Cancel;
 use holdfast_segment::{KeySet, SegmentFiles};
 use holdfast_storage::{
-    DeleteLogEntry, FileEntry, FileRole, Manifest, Manifests, NextManifest, ObjectInfo,
-    SegmentEntry, Store,
+    DeleteLogEntry, FileEntry, Manifest, Manifests, NextManifest, ObjectInfo, SegmentEntry, Store,
     delete_log::{self, Covered, DeleteLog},
     manifests::LoadError,
     paths,
 };
-use holdfast_types::{Coded, Epoch, Failure, Lsn, ManifestVersion, Pk, ShardId, Timestamp};
+use holdfast_types::{
+    Coded, Epoch, Failure, FileRole, Lsn, ManifestVersion, Pk, ShardId, Timestamp,
+};
 use tokio::sync::Notify;
 
 use crate::{
     channel::Channel,
     metrics,
-    shard::{Cut, MemorySegment, Shard},
+    shard::{Cut, DeletedKeys, MemorySegment, Shard},
 };
 
 /// First pause after a failed flush.
@@ -44,11 +45,7 @@ impl Flusher {
     /// Flushes one shard, and returns the segments that this made durable.
     pub(crate) async fn flush(&self, shard: &Shard) -> Result<Flushed, Failure> {
         let _one_at_a_time = shard.flushing.lock().await;
-        let before = self
-            .manifests
-            .current(shard.id)
-            .await
-            .map_err(|e| e.to_failure())?;
+        let before = self.manifests.current(shard.id).await?;
         if let Some(manifest) = &before {
             // A commit of ours whose outcome we never learnt may have succeeded: its rows are in already.
             learn(
@@ -111,26 +108,23 @@ impl Flusher {
         cut: &Cut,
     ) -> Result<Option<SegmentEntry>, Failure> {
         // The files are a second copy of the rows for as long as they are written.
-        let memory = self
-            .channel
-            .budget
-            .reserve(MemoryKind::IndexBuild, segment.bytes(), SEAL_MEMORY_WAIT)
-            .await;
-        if let Err(error) = &memory {
-            tracing::warn!(shard = %shard, %error, "sealing without memory set aside for it: the flush is what frees memory");
-        }
+        let bytes = segment.bytes();
+        let budget = &self.channel.budget;
+        let reserved = budget.reserve(MemoryKind::Build, bytes, SEAL_MEMORY_WAIT);
+        let _memory = reserved.await.unwrap_or_else(|error| {
+            tracing::warn!(shard = %shard, %error, "sealing beyond the memory budget: the flush is what frees memory");
+            budget.charge(MemoryKind::Build, bytes)
+        });
         let sealing = Arc::clone(segment);
         let SegmentFiles { files, stats } = self
             .channel
             .pool
             .run(move || sealing.rows.seal(&Cancel::new()))
-            .await
-            .map_err(|e| e.to_failure())?
-            .map_err(|e| e.to_failure())?;
+            .await??;
         let Some(stats) = stats else { return Ok(None) };
         let mut stored = Vec::with_capacity(files.len());
         for file in files {
-            let role = holdfast_scan::stored_role(file.role);
+            let role = file.role;
             let object = self
                 .put(
                     |attempt| {
@@ -179,13 +173,13 @@ impl Flusher {
                     segment.id
                 )));
             };
-            let bytes = self
-                .store
-                .map(&file.object)
-                .await
-                .map_err(|e| e.to_failure())?;
-            key_files.push((file.object.clone(), bytes));
+            key_files.push((file.object.clone(), self.store.map(&file.object).await?));
         }
+        // The keys that are found, then sorted, and the log that is made of them: at most all keys.
+        let most = cut.deletes.iter().map(|d| d.keys.len()).sum::<usize>()
+            + cut.segments.iter().map(|s| s.rows.len()).sum::<usize>();
+        let bytes = most * (size_of::<(Pk, Timestamp)>() + size_of::<(u64, u64)>());
+        let _memory = self.channel.budget.charge(MemoryKind::Build, bytes as u64);
         let deletes = cut.deletes.clone();
         let segments = cut.segments.clone();
         let log = self
@@ -194,14 +188,12 @@ impl Flusher {
             .run(move || {
                 let mut keys = Vec::with_capacity(key_files.len());
                 for (object, bytes) in &key_files {
-                    let opened = KeySet::open(object.path.as_str(), bytes);
-                    keys.push(opened.map_err(|e| e.to_failure())?);
-                    object.check(bytes).map_err(|e| e.to_failure())?;
+                    keys.push(KeySet::open(object.path.as_str(), bytes)?);
+                    object.check(bytes)?;
                 }
                 deletes_that_reach(&keys, &deletes, &segments)
             })
-            .await
-            .map_err(|e| e.to_failure())??;
+            .await??;
         let covered = Covered {
             shard,
             first: cut.covered.next(),
@@ -211,7 +203,7 @@ impl Flusher {
         };
         delete_log::write(&self.store, covered, &log)
             .await
-            .map_err(|e| e.to_failure())
+            .map_err(Failure::from)
     }
 
     /// Puts an object under a name that was never used: an attempt that failed half-way uses its name up.
@@ -225,7 +217,7 @@ impl Flusher {
         self.store
             .put(&name(attempt), bytes)
             .await
-            .map_err(|e| e.to_failure())
+            .map_err(Failure::from)
     }
 
     /// Flushes whatever has to be, when woken and now and then, until shutdown.
@@ -310,11 +302,11 @@ impl Flusher {
         let channel = &self.channel;
         let (now, linger) = (channel.clock.monotonic(), channel.options.linger);
         // When memory is short, what lingers only for the sake of older reads goes first.
-        let (used, limit) = (
+        let (used, room) = (
             channel.budget.used(MemoryKind::Growing),
-            channel.budget.limit(MemoryKind::Growing),
+            channel.budget.room(MemoryKind::Growing),
         );
-        let linger = if used > limit / 2 {
+        let linger = if used > room / 2 {
             linger.min(Duration::from_secs(1))
         } else {
             linger
@@ -359,7 +351,7 @@ pub(crate) async fn learn(
         let manifest = match manifests.load(shard.id, next).await {
             // Older ones are not kept either, so nobody reads them.
             Err(LoadError::NotRetained { .. }) if !steps.is_empty() => break,
-            other => other.map_err(|e| e.to_failure())?,
+            other => other?,
         };
         steps.push((manifest.version, manifest.covers_lsn));
         if manifest.covers_lsn <= covered {
@@ -376,7 +368,7 @@ pub(crate) async fn learn(
 /// The deletes that may reach a row of the segments whose keys are given, in stamp order.
 fn deletes_that_reach(
     keys: &[KeySet],
-    deletes: &[crate::shard::DeletedKeys],
+    deletes: &[Arc<DeletedKeys>],
     segments: &[Arc<MemorySegment>],
 ) -> Result<DeleteLog, Failure> {
     let mut found: Vec<(Pk, Timestamp)> = Vec::new();
@@ -391,7 +383,7 @@ fn deletes_that_reach(
         }
     }
     for segment in segments {
-        for (list, stamps) in segment.rows.keys_and_stamps().map_err(|e| e.to_failure())? {
+        for (list, stamps) in segment.rows.keys_and_stamps()? {
             for (key, ts) in list.iter().zip(stamps) {
                 add(key, ts);
             }

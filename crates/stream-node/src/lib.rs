@@ -14,6 +14,7 @@
 //! | [`shard`]       | the segments in memory of one shard, and which reads see which      |
 //! | [`flush`]       | sealing, files, delete logs, the manifest commit                    |
 //! | [`replay`]      | start-up                                                            |
+//! | [`watermark`]   | the highest stamp that was read at, across restarts                 |
 //! | [`metrics`]     | what is measured                                                    |
 //!
 //! **Invariant:** what a read sees is a function of the log up to the read's stamp. **Invariant:** a row is
@@ -27,6 +28,7 @@ mod recent_keys;
 mod replay;
 mod service;
 mod shard;
+mod watermark;
 
 pub use options::Options;
 pub use service::{Components, StreamNodeService};

@@ -14,28 +14,31 @@ use crate::{
     options::Options,
     service::Components,
     shard::Shard,
+    watermark::Watermark,
 };
 
 /// Takes the channel over, replays its log and opens it for writes.
 pub(crate) async fn open(
     id: ChannelId,
     owner: &str,
+    hlc: Arc<Hlc>,
     options: &Options,
     parts: &Components,
 ) -> Result<(Arc<Channel>, JoinHandle<()>), Failure> {
     let started = parts.clock.monotonic();
     let epoch =
         holdfast_meta::claim_epoch(&*parts.meta, &holdfast_meta::keys::channel_epoch(id), owner)
-            .await
-            .map_err(|e| e.to_failure())?;
+            .await?;
     let (writer, last) = take_over(id, epoch, parts).await?;
-    let hlc = Hlc::new(Arc::clone(&parts.clock));
+    let watermark = Watermark::open(Arc::clone(&parts.meta), id).await?;
+    hlc.observe(watermark.ceiling());
     let shards = covered_shards(id, &parts.catalog.snapshot(), &parts.manifests, &hlc).await?;
     check_reach(id, last, &shards)?;
     let (channel, applier) = Channel::start(Parts {
         id,
         epoch,
         hlc,
+        watermark,
         options: options.clone(),
         catalog: Arc::clone(&parts.catalog),
         clock: Arc::clone(&parts.clock),
@@ -80,7 +83,7 @@ async fn covered_shards(
             .zip(&meta.shards)
             .filter(|&(_, &channel)| channel == id)
         {
-            if let Some(manifest) = manifests.current(shard).await.map_err(|e| e.to_failure())? {
+            if let Some(manifest) = manifests.current(shard).await? {
                 hlc.observe(manifest.covers_ts);
                 hlc.observe(manifest.created);
                 let fresh = Shard::new(
@@ -124,16 +127,12 @@ async fn replay(channel: &Arc<Channel>, last: Lsn, parts: &Components) -> Result
     let mut entries = match parts.wal.tail(channel.id, Lsn(1)).await {
         Ok(entries) => entries,
         Err(WalError::Trimmed { first }) if first > last => return Ok(0),
-        Err(WalError::Trimmed { first }) => parts
-            .wal
-            .tail(channel.id, first)
-            .await
-            .map_err(|e| e.to_failure())?,
+        Err(WalError::Trimmed { first }) => parts.wal.tail(channel.id, first).await?,
         Err(error) => return Err(error.to_failure()),
     };
     let mut records = 0;
     while let Some(entry) = entries.next().await {
-        let entry = entry.map_err(|e| e.to_failure())?;
+        let entry = entry?;
         let bytes = entry.payload.len() as u64;
         let record = Record::decode(entry.payload).map_err(|e| {
             e.to_failure()
@@ -145,8 +144,7 @@ async fn replay(channel: &Arc<Channel>, last: Lsn, parts: &Components) -> Result
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .add(entry.lsn, bytes);
-        let reservation = channel.reserve_for_replay(&record);
-        channel.apply(entry.lsn, record, reservation).await?;
+        channel.replay(entry.lsn, record).await?;
         records += 1;
         if entry.lsn >= last {
             return Ok(records);

@@ -14,10 +14,10 @@ use holdfast_node_api::{
     stream_node::{Flushed, FreshSegment},
     write::{WriteAck, WriteRequest},
 };
-use holdfast_runtime::{Clock, CpuPool, MemoryBudget, Shutdown};
+use holdfast_runtime::{Clock, CpuPool, Hlc, MemoryBudget, Shutdown};
 use holdfast_storage::{Manifests, Store};
 use holdfast_types::{
-    ChannelId, Code, Coded, CollectionId, Failure, PartitionId, SegmentId, ShardId, Timestamp,
+    ChannelId, Code, CollectionId, Failure, PartitionId, SegmentId, ShardId, Timestamp,
 };
 use holdfast_wal::Wal;
 use tokio::{sync::Notify, task::JoinHandle};
@@ -91,8 +91,10 @@ impl StreamNodeService {
         shutdown: &Shutdown,
     ) -> Result<Self, Failure> {
         let mut open = HashMap::with_capacity(channels.len());
+        let hlc = Arc::new(Hlc::new(Arc::clone(&components.clock)));
         for &id in channels {
-            let (channel, applier) = replay::open(id, owner, options, components).await?;
+            let (channel, applier) =
+                replay::open(id, owner, Arc::clone(&hlc), options, components).await?;
             let flusher = Arc::new(Flusher {
                 channel: Arc::clone(&channel),
                 store: Arc::clone(&components.store),
@@ -372,12 +374,7 @@ impl StreamNode for StreamNodeService {
                 let _no_flush_meanwhile = shard.flushing.lock().await;
                 shard.drop_partition(partition)?;
             }
-            let Some(current) = self
-                .manifests
-                .current(id)
-                .await
-                .map_err(|e| e.to_failure())?
-            else {
+            let Some(current) = self.manifests.current(id).await? else {
                 continue;
             };
             if current.segments.iter().any(|s| s.partition == partition) {

@@ -22,7 +22,7 @@ use holdfast_runtime::Reservation;
 use holdfast_scan::{Cancel, Readable};
 use holdfast_segment::{GrowingSegment, Hit, QuerySpec, Rows, SearchSpec};
 use holdfast_types::{
-    Coded, CollectionSchema, Failure, FieldId, Lsn, ManifestVersion, PartitionId, PkList, RowIdx,
+    CollectionSchema, Failure, FieldId, Lsn, ManifestVersion, PartitionId, PkList, RowIdx,
     SegmentId, ShardId, Timestamp,
 };
 use parking_lot::{Mutex, RwLock};
@@ -34,16 +34,15 @@ pub(crate) struct MemorySegment {
     pub(crate) partition: PartitionId,
     pub(crate) schema_version: i32,
     pub(crate) rows: GrowingSegment,
-    reservation: Mutex<Option<Reservation>>,
+    memory: Mutex<Reservation>,
 }
 
 impl MemorySegment {
+    /// Takes over what was set aside for rows that were appended, and corrects it to what they take.
     fn account(&self, more: Reservation) {
-        let mut held = self.reservation.lock();
-        match held.as_mut() {
-            Some(reservation) => reservation.merge(more),
-            None => *held = Some(more),
-        }
+        let mut memory = self.memory.lock();
+        memory.merge(more);
+        memory.resize(self.bytes());
     }
 
     /// Bytes held.
@@ -95,11 +94,30 @@ impl Frozen {
 }
 
 /// Keys deleted by clients since the last flush.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct DeletedKeys {
     pub(crate) lsn: Lsn,
     pub(crate) ts: Timestamp,
     pub(crate) keys: PkList,
+    _memory: Reservation,
+}
+
+impl DeletedKeys {
+    /// Memory that these keys will take.
+    pub(crate) fn bytes(keys: &PkList) -> u64 {
+        keys.bytes() + size_of::<Self>() as u64
+    }
+
+    /// With what was set aside for the keys, corrected to what they take.
+    fn new(lsn: Lsn, ts: Timestamp, keys: PkList, mut memory: Reservation) -> Arc<Self> {
+        memory.resize(Self::bytes(&keys));
+        Arc::new(Self {
+            lsn,
+            ts,
+            keys,
+            _memory: memory,
+        })
+    }
 }
 
 /// What one flush has to make durable.
@@ -111,7 +129,7 @@ pub(crate) struct Cut {
     /// The manifest covered the log up to here before.
     pub(crate) covered: Lsn,
     pub(crate) segments: Vec<Arc<MemorySegment>>,
-    pub(crate) deletes: Vec<DeletedKeys>,
+    pub(crate) deletes: Vec<Arc<DeletedKeys>>,
     pub(crate) truncated: Option<Timestamp>,
 }
 
@@ -123,7 +141,7 @@ struct State {
     first_unflushed: Option<Lsn>,
     growing: BTreeMap<PartitionId, Arc<MemorySegment>>,
     frozen: Vec<Frozen>,
-    deletes: Vec<DeletedKeys>,
+    deletes: Vec<Arc<DeletedKeys>>,
     truncated: Option<(Lsn, Timestamp)>,
     /// The last truncation whose rows are no longer in memory: reads before it can't be answered.
     forgotten: Option<Timestamp>,
@@ -220,26 +238,30 @@ impl Shard {
             return Ok(());
         }
         for part in parts {
-            if let Some(keys) = part.deletes {
-                state.delete(keys, ts);
-                state.deletes.push(DeletedKeys {
-                    lsn,
-                    ts,
-                    keys: keys.clone(),
-                });
+            let PartChange {
+                partition,
+                rows,
+                keep_rows,
+                deletes,
+                mut memory,
+            } = part;
+            if let Some(keys) = deletes {
+                state.delete(&keys, ts);
+                let held = memory.split(DeletedKeys::bytes(&keys));
+                state.deletes.push(DeletedKeys::new(lsn, ts, keys, held));
             }
-            let Some((batch, keys)) = part.rows else {
+            let Some((batch, keys)) = rows else {
                 continue;
             };
             state.delete(&keys, ts);
-            if !part.keep_rows || state.dropped.contains(&part.partition) {
+            if !keep_rows || state.dropped.contains(&partition) {
                 // The partition is gone, but its rows had superseded older ones by then.
-                state.deletes.push(DeletedKeys { lsn, ts, keys });
+                state.deletes.push(DeletedKeys::new(lsn, ts, keys, memory));
                 continue;
             }
             let current = state
                 .growing
-                .get(&part.partition)
+                .get(&partition)
                 .filter(|s| s.schema_version == schema.version);
             let segment = match current {
                 Some(segment) => Arc::clone(segment),
@@ -249,25 +271,20 @@ impl Shard {
                         .ok_or_else(|| Failure::internal("no id for a new segment"))?;
                     let segment = Arc::new(MemorySegment {
                         id,
-                        partition: part.partition,
+                        partition,
                         schema_version: schema.version,
-                        rows: GrowingSegment::new(id, part.partition, Arc::clone(schema)),
-                        reservation: Mutex::new(None),
+                        rows: GrowingSegment::new(id, partition, Arc::clone(schema)),
+                        memory: Mutex::new(memory.split(0)),
                     });
                     // One of an older schema takes no more rows and waits for the next flush.
-                    if let Some(old) = state.growing.insert(part.partition, Arc::clone(&segment)) {
+                    if let Some(old) = state.growing.insert(partition, Arc::clone(&segment)) {
                         state.frozen.push(Frozen::new(old));
                     }
                     segment
                 }
             };
-            segment
-                .rows
-                .append(batch, ts, lsn)
-                .map_err(|e| e.to_failure())?;
-            if let Some(reservation) = part.reservation {
-                segment.account(reservation);
-            }
+            segment.rows.append(&batch, ts, lsn)?;
+            segment.account(memory);
         }
         state.first_unflushed.get_or_insert(lsn);
         state.last_lsn = state.last_lsn.max(lsn);
@@ -313,16 +330,15 @@ impl Shard {
             .collect();
         for segment in gone {
             let lsn = segment.rows.lsn();
-            for (keys, stamps) in segment.rows.keys_and_stamps().map_err(|e| e.to_failure())? {
+            for (keys, stamps) in segment.rows.keys_and_stamps()? {
                 let mut first = 0;
                 for run in stamps.chunk_by(|a, b| a == b) {
-                    let keys = (first..first + run.len()).map(|i| keys.get(i)).collect();
+                    let keys: PkList = (first..first + run.len()).map(|i| keys.get(i)).collect();
                     first += run.len();
-                    state.deletes.push(DeletedKeys {
-                        lsn,
-                        ts: run[0],
-                        keys,
-                    });
+                    let memory = segment.memory.lock().split(DeletedKeys::bytes(&keys));
+                    state
+                        .deletes
+                        .push(DeletedKeys::new(lsn, run[0], keys, memory));
                 }
             }
         }
@@ -505,20 +521,20 @@ pub(crate) struct Change<'a> {
     pub(crate) lsn: Lsn,
     pub(crate) ts: Timestamp,
     pub(crate) schema: &'a Arc<CollectionSchema>,
-    pub(crate) parts: Vec<PartChange<'a>>,
+    pub(crate) parts: Vec<PartChange>,
 }
 
 /// What one record does to one partition of a shard; deletes reach all of the shard.
 #[derive(Debug)]
-pub(crate) struct PartChange<'a> {
+pub(crate) struct PartChange {
     pub(crate) partition: PartitionId,
     /// Rows and their primary keys.
-    pub(crate) rows: Option<(&'a RecordBatch, PkList)>,
+    pub(crate) rows: Option<(RecordBatch, PkList)>,
     /// Whether the partition still exists.
     pub(crate) keep_rows: bool,
-    pub(crate) deletes: Option<&'a PkList>,
-    /// The memory that `rows` will hold.
-    pub(crate) reservation: Option<Reservation>,
+    pub(crate) deletes: Option<PkList>,
+    /// The memory that rows and deletes will hold.
+    pub(crate) memory: Reservation,
 }
 
 /// Where a segment in memory stands.

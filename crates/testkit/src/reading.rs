@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 use arrow_array::{cast::AsArray, types::Int64Type};
@@ -13,7 +12,9 @@ use holdfast_node_api::{
     read::{Guarantee, NodeFetch, NodeQuery, NodeSearch, ReadView, ShardView},
 };
 use holdfast_segment::{QuerySpec, SearchParams, SearchSpec, merge_hits, merge_rows};
-use holdfast_types::{Code, Coded, Failure, Metric, PkList, SegmentId, Timestamp, columns};
+use holdfast_types::{
+    Code, Failure, ManifestVersion, Metric, PkList, SegmentId, Timestamp, columns,
+};
 
 use crate::{rig::Nodes, rows};
 
@@ -93,40 +94,26 @@ impl Nodes {
     }
 
     async fn view(&self, guarantee: Guarantee) -> Result<(Timestamp, ReadView), Failure> {
-        for _ in 0..5_000 {
-            let point = self.streams.read_point(self.collection, guarantee).await?;
-            let served = self.queries.versions(self.collection).await?;
-            assert_eq!(point.shards.len(), served.len());
-            if point
-                .shards
-                .iter()
-                .zip(&served)
-                .all(|(shard, version)| *version >= shard.oldest)
-            {
-                let shards = point
-                    .shards
-                    .iter()
-                    .zip(served)
-                    .map(|(p, version)| ShardView {
-                        shard: p.shard,
-                        version,
-                        lsn: p.lsn,
-                    })
-                    .collect();
-                return Ok((
-                    point.ts,
-                    ReadView {
-                        collection: self.collection,
-                        shards,
-                        partitions: None,
-                    },
-                ));
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        Err(Failure::new(
-            Code::Unavailable,
-            "newly flushed segments are not served",
+        let point = self.streams.read_point(self.collection, guarantee).await?;
+        let oldest: Vec<ManifestVersion> = point.shards.iter().map(|s| s.oldest).collect();
+        let served = self.queries.versions(self.collection, &oldest).await?;
+        let shards = point
+            .shards
+            .iter()
+            .zip(served)
+            .map(|(p, version)| ShardView {
+                shard: p.shard,
+                version,
+                lsn: p.lsn,
+            })
+            .collect();
+        Ok((
+            point.ts,
+            ReadView {
+                collection: self.collection,
+                shards,
+                partitions: None,
+            },
         ))
     }
 
@@ -148,7 +135,7 @@ impl Nodes {
             self.streams.query(query.clone()),
             self.queries.query(query.clone())
         )?;
-        let merged = merge_rows(vec![flushed, fresh], None).map_err(|e| e.to_failure())?;
+        let merged = merge_rows(vec![flushed, fresh], None)?;
         let keys = PkList::from_array(&**columns::column(&merged.batch, rows::ID).expect("keys"))
             .expect("keys");
         let numbers = columns::column(&merged.batch, rows::NUMBER).expect("numbers");

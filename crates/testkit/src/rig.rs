@@ -213,6 +213,7 @@ impl Rig {
             manifests: Arc::clone(&manifests),
             clock: Arc::clone(&clock),
             pool: Arc::clone(&pool),
+            budget: Arc::clone(&budget),
         };
         let queries = QueryNodeService::new(self.settings.query.clone(), parts, shutdown.clone());
         let epoch = holdfast_meta::claim_epoch(&*meta, "test/worker", "test")

@@ -125,6 +125,13 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// So that `?` hands any error on to who only needs to know what to do about it.
+impl<E: Coded> From<E> for Failure {
+    fn from(error: E) -> Self {
+        error.to_failure()
+    }
+}
+
 /// An error that knows what its caller can do.
 pub trait Coded: std::error::Error {
     /// The kind of failure.

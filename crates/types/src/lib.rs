@@ -9,12 +9,14 @@
 //! | [`value`]     | one scalar value, and primary keys                                   |
 //! | [`schema`]    | collections and their fields                                         |
 //! | [`columns`]   | how a field is laid out as an Arrow column                           |
+//! | [`file_role`] | what each file of a sealed segment holds                             |
 //! | [`limits`]    | the bounds every input is checked against                            |
 //! | [`failure`]   | what went wrong, in terms of what the caller can do                  |
 
 pub mod columns;
 pub mod data_type;
 pub mod failure;
+pub mod file_role;
 pub mod ids;
 pub mod limits;
 pub mod metric;
@@ -24,6 +26,7 @@ pub mod value;
 
 pub use data_type::DataType;
 pub use failure::{Code, Coded, Failure};
+pub use file_role::FileRole;
 pub use ids::{
     ChannelId, CollectionId, DatabaseId, Epoch, FieldId, IndexId, LogSegment, Lsn, ManifestVersion,
     PartitionId, RowIdx, SegmentId, ShardId,

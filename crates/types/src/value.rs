@@ -142,6 +142,16 @@ impl PkList {
         self.len() == 0
     }
 
+    /// Bytes of memory that the keys take.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let bytes = match self {
+            Self::Int(v) => v.len() * size_of::<i64>(),
+            Self::Str(v) => v.iter().map(|s| size_of::<Box<str>>() + s.len()).sum(),
+        };
+        bytes as u64
+    }
+
     /// The key at `i`.
     ///
     /// # Panics

@@ -6,9 +6,7 @@
 //! | module      | what it knows                                        |
 //! |-------------|------------------------------------------------------|
 //! | [`service`] | the calls of the coordinator                         |
-//! | [`open`]    | from a manifest entry to a segment with its deletes  |
 
-mod open;
 mod service;
 
 pub use service::{Components, WorkerService};

@@ -8,19 +8,21 @@ use holdfast_node_api::{
     Worker,
     worker::{Compacted, CompactionJob, IndexJob, JobOutcome},
 };
-use holdfast_runtime::{Clock, CpuPool, MemoryBudget, MemoryKind};
+use holdfast_runtime::{Clock, CpuPool, MemoryBudget, MemoryKind, Reservation};
 use holdfast_scan::Cancel;
 use holdfast_segment::SegmentFiles;
 use holdfast_storage::{
     FileEntry, IndexEntry, Manifest, Manifests, NextManifest, SegmentEntry, Store, paths,
 };
-use holdfast_types::{Code, Coded, CollectionId, Epoch, Failure, SegmentId, Timestamp};
+use holdfast_types::{Code, CollectionId, Epoch, Failure, SegmentId, Timestamp};
 use metrics::{counter, histogram};
-
-use crate::open::{self, Deletes};
 
 /// How long a job waits for memory before it is put off.
 const MEMORY_WAIT: Duration = Duration::from_secs(10);
+/// Of the budget: with more than this part in deletes of served segments, merges press.
+const DELETES_PRESS: u64 = 4;
+/// Of the budget: the largest merge that goes on beyond it.
+const MERGE_BEYOND: u64 = 2;
 /// What a graph under construction needs beside the vectors, a row: measured for M = 16.
 const GRAPH_BYTES_PER_ROW: u64 = 3_000;
 
@@ -72,12 +74,28 @@ impl WorkerService {
         Ok(id.unsigned_abs())
     }
 
-    async fn reserve(&self, bytes: u64) -> Result<holdfast_runtime::Reservation, Failure> {
+    async fn reserve(&self, bytes: u64) -> Result<Reservation, Failure> {
         self.parts
             .budget
-            .reserve(MemoryKind::IndexBuild, bytes, MEMORY_WAIT)
+            .reserve(MemoryKind::Build, bytes, MEMORY_WAIT)
             .await
-            .map_err(|e| e.to_failure())
+            .map_err(Failure::from)
+    }
+
+    /// Memory for a merge. Where deletes of served segments fill memory, merges are what gives it back: then
+    /// one that is not too large goes on beyond the budget.
+    async fn reserve_for_merge(&self, bytes: u64) -> Result<Reservation, Failure> {
+        let budget = &self.parts.budget;
+        match self.reserve(bytes).await {
+            Err(failure)
+                if budget.used(MemoryKind::Sealed) > budget.total() / DELETES_PRESS
+                    && bytes <= budget.total() / MERGE_BEYOND =>
+            {
+                tracing::warn!(error = %failure, "merging beyond the memory budget: it is what frees memory");
+                Ok(budget.charge(MemoryKind::Build, bytes))
+            }
+            other => other,
+        }
     }
 }
 
@@ -100,11 +118,7 @@ impl Worker for WorkerService {
         let Some(build) = holdfast_scan::index_build(definition, &meta.schema)? else {
             return Ok(JobOutcome::Obsolete);
         };
-        let Some(manifest) = manifests
-            .current(job.shard)
-            .await
-            .map_err(|e| e.to_failure())?
-        else {
+        let Some(manifest) = manifests.current(job.shard).await? else {
             return Ok(JobOutcome::Obsolete);
         };
         let Some(entry) = manifest.segment(job.segment).cloned() else {
@@ -116,18 +130,17 @@ impl Worker for WorkerService {
         let _memory = self
             .reserve(entry.bytes + entry.rows * GRAPH_BYTES_PER_ROW)
             .await?;
+        // An index covers dead rows as well, searches filter them: no deletes have to be known.
         let segment =
-            open::segment(store, pool, &manifest, &entry, &meta, Deletes::Ignored).await?;
+            holdfast_scan::open_segment(store, pool, &entry, &meta, Default::default()).await?;
         let (field, rows) = (definition.field, entry.rows);
         let bytes = pool
             .run(move || holdfast_segment::build_index(&segment, field, &build, &Cancel::new()))
-            .await
-            .map_err(|e| e.to_failure())?
-            .map_err(|e| e.to_failure())?;
+            .await??;
         let size = bytes.len();
         let number = self.unique().await?;
         let path = paths::index_file(job.shard, job.segment, job.index, number);
-        let object = store.put(&path, bytes).await.map_err(|e| e.to_failure())?;
+        let object = store.put(&path, bytes).await?;
         let index = IndexEntry {
             index: job.index,
             field,
@@ -168,11 +181,7 @@ impl Worker for WorkerService {
         let Some(meta) = self.meta(job.shard.collection) else {
             return Ok(obsolete);
         };
-        let Some(manifest) = manifests
-            .current(job.shard)
-            .await
-            .map_err(|e| e.to_failure())?
-        else {
+        let Some(manifest) = manifests.current(job.shard).await? else {
             return Ok(obsolete);
         };
         let sources: Option<Vec<SegmentEntry>> = job
@@ -190,12 +199,18 @@ impl Worker for WorkerService {
             ));
         }
         // The merged files are built in memory before they are written.
-        let _memory = self.reserve(sources.iter().map(|s| s.bytes).sum()).await?;
+        let output: u64 = sources.iter().map(|s| s.bytes).sum();
+        let mut memory = self.reserve_for_merge(output).await?;
         let mut segments = Vec::with_capacity(sources.len());
         for entry in &sources {
-            segments
-                .push(open::segment(store, pool, &manifest, entry, &meta, Deletes::Applied).await?);
+            let segment =
+                holdfast_scan::open_segment(store, pool, entry, &meta, Default::default()).await?;
+            segments.push((entry.deletes_lsn, segment));
         }
+        holdfast_scan::apply_delete_logs(store, pool, &manifest.delete_logs, &segments).await?;
+        let segments: Vec<_> = segments.into_iter().map(|(_, segment)| segment).collect();
+        let deletes: usize = segments.iter().map(|s| s.overlay_bytes()).sum();
+        memory.resize(output + deletes as u64);
         let (schema, drop_before, expired) = (
             Arc::clone(&meta.schema),
             job.drop_deleted_before,
@@ -205,22 +220,19 @@ impl Worker for WorkerService {
             .run(move || {
                 holdfast_segment::merge(&segments, drop_before, &schema, expired, &Cancel::new())
             })
-            .await
-            .map_err(|e| e.to_failure())?
-            .map_err(|e| e.to_failure())?;
+            .await??;
         let target = match stats {
             None => None,
             Some(stats) => {
                 let id = SegmentId(self.parts.catalog.allocate_ids(1).await?);
                 let mut stored = Vec::with_capacity(files.len());
                 for file in files {
-                    let role = holdfast_scan::stored_role(file.role);
-                    let path = paths::segment_file(job.shard, id, self.parts.epoch, 0, role);
-                    let object = store
-                        .put(&path, file.bytes)
-                        .await
-                        .map_err(|e| e.to_failure())?;
-                    stored.push(FileEntry { role, object });
+                    let path = paths::segment_file(job.shard, id, self.parts.epoch, 0, file.role);
+                    let object = store.put(&path, file.bytes).await?;
+                    stored.push(FileEntry {
+                        role: file.role,
+                        object,
+                    });
                 }
                 Some(SegmentEntry {
                     id,

@@ -1,11 +1,11 @@
 //! Fields, schemas and manifest entries.
 
 use holdfast_storage::{
-    Digest, FileEntry, FileRole, IndexEntry, Manifest, NextManifest, ObjectInfo, ObjectPath,
-    SegmentEntry, paths,
+    Digest, FileEntry, IndexEntry, Manifest, NextManifest, ObjectInfo, ObjectPath, SegmentEntry,
+    paths,
 };
 use holdfast_types::{
-    CollectionId, CollectionSchema, DataType, Epoch, FieldId, FieldSchema, IndexId, Lsn,
+    CollectionId, CollectionSchema, DataType, Epoch, FieldId, FieldSchema, FileRole, IndexId, Lsn,
     ManifestVersion, PartitionId, Pk, SegmentId, ShardId, Timestamp, schema::FIRST_USER_FIELD,
 };
 

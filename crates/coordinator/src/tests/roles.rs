@@ -132,7 +132,11 @@ impl QueryNode for Queries {
     async fn progress(&self, _: CollectionId) -> Result<LoadProgress, Failure> {
         self.progress.lock().clone()
     }
-    async fn versions(&self, _: CollectionId) -> Result<Vec<ManifestVersion>, Failure> {
+    async fn versions(
+        &self,
+        _: CollectionId,
+        _: &[ManifestVersion],
+    ) -> Result<Vec<ManifestVersion>, Failure> {
         not_asked()
     }
     async fn search(&self, _: NodeSearch) -> Result<HitLists, Failure> {

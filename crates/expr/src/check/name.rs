@@ -12,12 +12,31 @@ use crate::{
 /// Most fields that a message lists.
 const LISTED_FIELDS: usize = 8;
 
-/// Finds the field of a name, or the dynamic key, and follows the steps as far as types go.
+/// What of a collection a name may stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// Fields with a value that a filter reads.
+    Scalars,
+    /// Those, and vector fields: for asking whether there is a value.
+    AnyField,
+}
+
+/// Finds the scalar field of a name, or the dynamic key, and follows the steps as far as types go.
 pub(crate) fn resolve(
     schema: &CollectionSchema,
     at: usize,
     name: &str,
     steps: Vec<PathStep>,
+) -> Result<Access, ExprError> {
+    resolve_among(schema, at, name, steps, Reads::Scalars)
+}
+
+fn resolve_among(
+    schema: &CollectionSchema,
+    at: usize,
+    name: &str,
+    steps: Vec<PathStep>,
+    reads: Reads,
 ) -> Result<Access, ExprError> {
     let declared = schema.field(name);
     // Not taken for a dynamic key either: `field == null` is a mistake much more often.
@@ -30,11 +49,11 @@ pub(crate) fn resolve(
     let Some(field) = declared.or_else(|| schema.dynamic()) else {
         return Err(ExprError::new(at, unknown(schema, name)));
     };
-    if field.data_type.is_vector() {
+    if field.data_type.is_vector() && reads == Reads::Scalars {
         return Err(ExprError::new(
             at,
             format!(
-                "field {} is a {}; filters read scalar fields only",
+                "field {} is a {}; of a vector, filters only ask `is null` and `is not null`",
                 excerpt(name),
                 field.data_type
             ),
@@ -100,7 +119,15 @@ fn unknown(schema: &CollectionSchema, name: &str) -> String {
 
 impl Checker<'_> {
     pub(super) fn access(&self, raw: RawAccess<'_>) -> Result<Access, ExprError> {
-        resolve(self.schema, raw.at, raw.name, raw.steps)
+        self.access_among(raw, Reads::Scalars)
+    }
+
+    pub(super) fn access_among(
+        &self,
+        raw: RawAccess<'_>,
+        reads: Reads,
+    ) -> Result<Access, ExprError> {
+        resolve_among(self.schema, raw.at, raw.name, raw.steps, reads)
     }
 
     /// The operand as a message names it, with its type.

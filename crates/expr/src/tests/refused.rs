@@ -90,9 +90,10 @@ fn names_that_do_not_exist() {
         (
             "vector == 1",
             0,
-            "is a FloatVector; filters read scalar fields only",
+            "is a FloatVector; of a vector, filters only ask `is null` and `is not null`",
         ),
-        ("vector is null", 0, "FloatVector"),
+        ("vector[0] is null", 0, "which has no parts"),
+        ("exists vector", 7, "FloatVector"),
         ("i64 == null", 7, "write `field is null`"),
         (
             "i64['a'] == 1",

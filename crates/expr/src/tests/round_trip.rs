@@ -134,8 +134,7 @@ fn leaf() -> impl Strategy<Value = Predicate> {
             operand,
             pattern: LikePattern::new(&pattern),
         }),
-        prop_oneof![columns(|f| !f.data_type.is_vector()), json_path()]
-            .prop_map(|access| Predicate::IsNull { access }),
+        prop_oneof![columns(|_| true), json_path()].prop_map(|access| Predicate::IsNull { access }),
         json_path().prop_map(|access| Predicate::Exists { access }),
         (json_path(), scalar()).prop_map(|(access, value)| Predicate::Contains {
             access,

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use holdfast_types::{Code, Coded, Failure};
+use holdfast_types::{Code, Coded};
 
 /// Why a metadata operation failed. Unless it is [`Self::OutcomeUnknown`], nothing was written.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -104,11 +104,5 @@ impl Coded for MetaError {
             | Self::Closed(_) => Code::Unavailable,
             Self::OutcomeUnknown { .. } => Code::OutcomeUnknown,
         }
-    }
-}
-
-impl From<MetaError> for Failure {
-    fn from(error: MetaError) -> Self {
-        error.to_failure()
     }
 }

@@ -84,7 +84,10 @@ pub(crate) async fn state(
     _caller: &Caller,
     request: milvus::GetCompactionStateRequest,
 ) -> Result<milvus::GetCompactionStateResponse, Failure> {
-    let progress = progress(proxy, request.compaction_id).await?;
+    let progress = proxy
+        .coordinator
+        .compaction_progress(request.compaction_id)
+        .await?;
     let count = |plans: u64| i64::try_from(plans).unwrap_or(i64::MAX);
     Ok(milvus::GetCompactionStateResponse {
         status: Some(status::ok()),
@@ -94,17 +97,6 @@ pub(crate) async fn state(
         completed_plan_no: count(progress.completed),
         failed_plan_no: count(progress.failed),
     })
-}
-
-async fn progress(proxy: &Proxy, id: i64) -> Result<CompactionProgress, Failure> {
-    match id {
-        // Nothing was planned, and nothing is done: clients wait for this id like for any other.
-        NOTHING_PLANNED => Ok(CompactionProgress::default()),
-        1.. => proxy.coordinator.compaction_progress(id).await,
-        _ => Err(Failure::invalid(format!(
-            "compactionID: {id} is no id of a compaction"
-        ))),
-    }
 }
 
 fn state_of(progress: &CompactionProgress) -> CompactionState {
@@ -128,7 +120,7 @@ pub(crate) async fn state_with_plans(
             "collection_name: listing the compactions of a collection is not built in this version of Holdfast, give a compactionID",
         ));
     }
-    let progress = progress(proxy, id).await?;
+    let progress = proxy.coordinator.compaction_progress(id).await?;
     Ok(milvus::GetCompactionPlansResponse {
         status: Some(status::ok()),
         state: state_of(&progress).into(),

@@ -237,19 +237,25 @@ async fn rows(
         .unwrap_or(usize::MAX)
         .max(1);
     let wanted = plan.limit.map_or(most + 1, |limit| limit + plan.offset);
-    let _memory = match plan.limit {
-        Some(_) => Some(reserve(proxy, row_bytes.saturating_mul(wanted as u64))?),
-        None => None,
+    let expected = match plan.limit {
+        Some(_) => wanted as u64,
+        // Counted first, so that there is memory for them before they are there.
+        None => {
+            let spec = plan.spec(proxy, view, Vec::new(), None);
+            let rows = view.count(proxy, spec, plan.ignore_growing).await?;
+            if rows > most as u64 {
+                return Err(too_large(&view.meta, proxy));
+            }
+            rows
+        }
     };
+    let mut memory = reserve(proxy, row_bytes.saturating_mul(expected))?;
     let spec = plan.spec(proxy, view, output.fields.clone(), Some(wanted));
     let found = view.query(proxy, spec, plan.ignore_growing).await?;
     if plan.limit.is_none() && found.len() > most {
         return Err(too_large(&view.meta, proxy));
     }
-    let _actual = match plan.limit {
-        Some(_) => None,
-        None => Some(reserve(proxy, found.batch.get_array_memory_size() as u64)?),
-    };
+    memory.resize(found.batch.get_array_memory_size() as u64);
     let rows = found.len();
     let offset = plan.offset.min(rows);
     let batch = found
@@ -261,8 +267,7 @@ async fn rows(
     let columns = proxy
         .pool
         .run(move || output.to_wire(&schema, &batch))
-        .await
-        .map_err(|e| e.to_failure())??;
+        .await??;
     Ok(results(view, plan, columns, names))
 }
 
@@ -272,7 +277,7 @@ fn reserve(proxy: &Proxy, bytes: u64) -> Result<holdfast_runtime::Reservation, F
         .try_reserve(MemoryKind::Query, bytes)
         .map_err(|e| {
             e.to_failure().within(
-                "query results: ask for fewer rows or fields at a time, or raise memory.budget",
+                "query results: ask for fewer rows or fields at a time, or raise memory_budget",
             )
         })
 }

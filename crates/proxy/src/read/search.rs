@@ -240,7 +240,7 @@ pub(crate) async fn hits(proxy: &Proxy, view: &View, search: &Search) -> Result<
         .saturating_mul(per_query as u64)
         .saturating_mul(queries.len() as u64);
     let _memory = proxy.budget.try_reserve(MemoryKind::Query, bytes).map_err(|e| {
-        e.to_failure().within("search results: ask for fewer hits or fewer vectors at a time, or raise memory.budget")
+        e.to_failure().within("search results: ask for fewer hits or fewer vectors at a time, or raise memory_budget")
     })?;
     if queries.is_empty() {
         let lists = places.map_or(0, |(_, n)| n);
@@ -365,9 +365,7 @@ async fn vectors_of(
                 view.meta.name
             ))
         })?;
-        if let Some(vector) =
-            holdfast_segment::query_vector(column, row, field).map_err(|e| e.to_failure())?
-        {
+        if let Some(vector) = holdfast_segment::query_vector(column, row, field)? {
             queries.push(vector);
             places.push(place);
         }
@@ -454,12 +452,13 @@ pub(crate) async fn collect(
         let bytes = output
             .row_bytes(&view.meta.schema)
             .saturating_mul(rows.len() as u64);
-        let _memory = proxy.budget.try_reserve(MemoryKind::Query, bytes).map_err(|e| {
-            e.to_failure().within("output_fields: ask for fewer rows or fewer fields at a time, or raise memory.budget")
+        let mut memory = proxy.budget.try_reserve(MemoryKind::Query, bytes).map_err(|e| {
+            e.to_failure().within("output_fields: ask for fewer rows or fewer fields at a time, or raise memory_budget")
         })?;
         let batch = view
             .fetch(proxy, found.fresh(), &rows, &output.fields)
             .await?;
+        memory.resize(batch.get_array_memory_size() as u64);
         output.to_wire(&view.meta.schema, &batch)?
     };
     Ok(schema::SearchResultData {

@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 use arrow_array::{RecordBatch, UInt32Array};
@@ -13,12 +12,10 @@ use holdfast_node_api::read::{
     Guarantee, HitLists, NodeFetch, NodeQuery, NodeSearch, ReadView, ShardView,
 };
 use holdfast_segment::{Hit, QuerySpec, RowRef, Rows, SearchSpec, merge_hits, merge_rows};
-use holdfast_types::{Code, Coded, Failure, FieldId, PartitionId, SegmentId, Timestamp};
+use holdfast_types::{Code, Failure, FieldId, ManifestVersion, PartitionId, SegmentId, Timestamp};
 
 use crate::Proxy;
 
-/// Pause before a point is taken again because a node was not there yet.
-const AGAIN: Duration = Duration::from_millis(2);
 /// What a client calls a bounded wait: reads may lag this much.
 const BOUNDED_LAG_MS: u64 = 5_000;
 
@@ -117,54 +114,43 @@ pub(crate) async fn take(
     partitions: Option<Arc<[PartitionId]>>,
     guarantee: Guarantee,
 ) -> Result<View, Failure> {
-    let deadline = proxy.clock.monotonic() + proxy.options.read_wait_max;
-    loop {
-        let point = proxy.streams.read_point(meta.id, guarantee).await?;
-        let served = proxy
-            .queries
-            .versions(meta.id)
-            .await
-            .map_err(|f| f.within(format_args!("collection {}", meta.name)))?;
-        let complete = point.shards.len() == served.len()
-            && point
-                .shards
-                .iter()
-                .zip(&served)
-                .all(|(shard, version)| *version >= shard.oldest);
-        if complete {
-            let shards = point
-                .shards
-                .iter()
-                .zip(served)
-                .map(|(p, version)| ShardView {
-                    shard: p.shard,
-                    version,
-                    lsn: p.lsn,
-                })
-                .collect();
-            let read = ReadView {
-                collection: meta.id,
-                shards,
-                partitions,
-            };
-            return Ok(View {
-                meta: Arc::clone(meta),
-                ts: point.ts,
-                read,
-            });
-        }
-        // A flush came between, and the query-node does not serve its segments yet.
-        if proxy.clock.monotonic() >= deadline {
-            return Err(Failure::new(
-                Code::Unavailable,
-                format!(
-                    "collection {}: newly flushed segments are not served yet; try again",
-                    meta.name
-                ),
-            ));
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
+    let point = proxy.streams.read_point(meta.id, guarantee).await?;
+    let oldest: Vec<ManifestVersion> = point.shards.iter().map(|s| s.oldest).collect();
+    // After a flush that the query-node has not taken note of, it takes a moment.
+    let served = tokio::time::timeout(
+        proxy.options.read_wait_max,
+        proxy.queries.versions(meta.id, &oldest),
+    )
+    .await
+    .map_err(|_| {
+        Failure::new(
+            Code::Unavailable,
+            format!(
+                "collection {}: newly flushed segments are not served yet; try again",
+                meta.name
+            ),
+        )
+    })?
+    .map_err(|f| f.within(format_args!("collection {}", meta.name)))?;
+    let shards = point
+        .shards
+        .iter()
+        .zip(served)
+        .map(|(p, version)| ShardView {
+            shard: p.shard,
+            version,
+            lsn: p.lsn,
+        })
+        .collect();
+    Ok(View {
+        meta: Arc::clone(meta),
+        ts: point.ts,
+        read: ReadView {
+            collection: meta.id,
+            shards,
+            partitions,
+        },
+    })
 }
 
 /// Counts how often a read is begun again because its view went out of date under it.
@@ -278,9 +264,8 @@ impl View {
         proxy
             .pool
             .run(move || merge_rows(vec![flushed, fresh], spec.limit))
-            .await
-            .map_err(|e| e.to_failure())?
-            .map_err(|e| e.to_failure())
+            .await?
+            .map_err(Failure::from)
     }
 
     /// Number of matching rows.

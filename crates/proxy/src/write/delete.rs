@@ -103,11 +103,7 @@ async fn write(
     unchanged_since: Option<Timestamp>,
 ) -> Result<Timestamp, Failure> {
     let its = Arc::clone(meta);
-    let parts = proxy
-        .pool
-        .run(move || delete_parts(&its, &keys))
-        .await
-        .map_err(|e| e.to_failure())??;
+    let parts = proxy.pool.run(move || delete_parts(&its, &keys)).await??;
     send(proxy, meta, parts, unchanged_since).await
 }
 
@@ -156,12 +152,12 @@ impl Search<'_> {
             .proxy
             .budget
             .try_reserve(
-                MemoryKind::Query,
+                MemoryKind::Incoming,
                 row_bytes.saturating_mul(self.at_once as u64),
             )
             .map_err(|e| {
                 e.to_failure()
-                    .within("delete by filter: raise memory.budget")
+                    .within("delete by filter: raise memory_budget")
             })?;
         let mut done = Done::default();
         let mut guarantee = Guarantee::Strong;

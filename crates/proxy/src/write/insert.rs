@@ -8,7 +8,7 @@ use holdfast_proto::{
     milvus::{milvus, schema::FieldData},
     status,
 };
-use holdfast_types::{Coded, Failure, PkList, Timestamp};
+use holdfast_types::{Failure, PkList, Timestamp};
 
 use crate::{
     Proxy, resolve,
@@ -49,8 +49,7 @@ pub(crate) async fn insert(
     let parts = proxy
         .pool
         .run(move || placing.parts(&its, given.into_batch(&its.schema)?))
-        .await
-        .map_err(|e| e.to_failure())??;
+        .await??;
     let ts = send(proxy, &meta, parts, None).await?;
     Ok(milvus::MutationResult {
         insert_cnt: i64::from(rows),
@@ -92,8 +91,7 @@ pub(crate) async fn read(
     proxy
         .pool
         .run(move || Given::read(&data, &schema, rows))
-        .await
-        .map_err(|e| e.to_failure())?
+        .await?
 }
 
 /// The answer that tells of stored rows.

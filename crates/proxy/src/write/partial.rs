@@ -80,10 +80,10 @@ pub(crate) async fn upsert(
         .saturating_mul(partial.given.rows as u64);
     let _memory = proxy
         .budget
-        .try_reserve(MemoryKind::Query, bytes)
+        .try_reserve(MemoryKind::Incoming, bytes)
         .map_err(|e| {
             e.to_failure()
-                .within("partial upsert: send fewer rows at a time, or raise memory.budget")
+                .within("partial upsert: send fewer rows at a time, or raise memory_budget")
         })?;
 
     let mut tries = 0;
@@ -96,8 +96,7 @@ pub(crate) async fn upsert(
         let (parts, found) = proxy
             .pool
             .run(move || changes(&its, &what, before))
-            .await
-            .map_err(|e| e.to_failure())??;
+            .await??;
         match send(proxy, meta, parts, Some(since)).await {
             Ok(ts) => break (ts, found),
             Err(failure)

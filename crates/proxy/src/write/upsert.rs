@@ -10,7 +10,7 @@ use holdfast_proto::milvus::{
     milvus,
     schema::{FieldData, FieldPartialUpdateOp, field_partial_update_op::OpType},
 };
-use holdfast_types::{Coded, DataType, Failure, FieldId, PkList};
+use holdfast_types::{DataType, Failure, FieldId, PkList};
 
 use crate::{
     Proxy,
@@ -94,7 +94,7 @@ async fn whole(
         parts.extend(delete_parts(&its, &keys)?);
         Ok((parts, new))
     };
-    let (parts, keys) = proxy.pool.run(work).await.map_err(|e| e.to_failure())??;
+    let (parts, keys) = proxy.pool.run(work).await??;
     let ts = send(proxy, meta, parts, None).await?;
     let count = i64::from(rows);
     Ok(milvus::MutationResult {

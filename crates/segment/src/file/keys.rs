@@ -295,8 +295,8 @@ mod tests {
             for at in (0..good.len()).step_by(211).chain(0..64) {
                 let mut bad = good.to_vec();
                 bad[at] ^= 0x10;
-                let error = Keys::open("keys.hfk", &bad.into()).unwrap_err();
-                assert_eq!(error.file, "keys.hfk");
+                let error = Keys::open("keys", &bad.into()).unwrap_err();
+                assert_eq!(error.file, "keys");
             }
             for len in (0..good.len()).step_by(1_009).chain([good.len() - 1]) {
                 Keys::open("k", &good.slice(..len)).unwrap_err();

@@ -1,26 +1,30 @@
 //! Rows that were appended together, or were merged since.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use arrow_array::{ArrayRef, RecordBatch, UInt64Array};
 use arrow_select::concat::concat;
+use holdfast_expr::Predicate;
 use holdfast_types::{
     CollectionSchema, FieldId, Pk, Timestamp, columns, schema::TIMESTAMP_FIELD, time::visible,
 };
 
 use crate::{
-    SegmentError, fields,
+    SegmentError, fields, filter,
     table::{self, Part},
     vectors::{self, VectorColumn},
 };
 
 /// Rows that merging stops at.
 pub(super) const ROWS_MAX: usize = 65_536;
-/// Bytes that merging stops at.
-pub(super) const BYTES_MAX: usize = 64 << 20;
+/// Bytes that merging stops at: for as long as it takes, the rows are there twice.
+pub(super) const BYTES_MAX: usize = 16 << 20;
 /// No delete has hit the row.
 const ALIVE: u64 = u64::MAX;
 
@@ -160,6 +164,24 @@ impl Chunk {
     /// Every column but the vectors.
     pub(super) fn scalars(&self) -> &RecordBatch {
         &self.scalars
+    }
+
+    /// What `predicate` reads.
+    pub(super) fn to_filter(
+        &self,
+        schema: &CollectionSchema,
+        predicate: &Predicate,
+    ) -> Result<Cow<'_, RecordBatch>, SegmentError> {
+        filter::with_presence(predicate, &self.scalars, schema, |field| {
+            match self.vectors(field) {
+                Some(vectors) => Ok(vectors.presence(0..self.len())),
+                // A field that is younger than the rows: none of them has a vector.
+                None => Ok(arrow_array::new_null_array(
+                    &arrow_schema::DataType::Boolean,
+                    self.len(),
+                )),
+            }
+        })
     }
 
     pub(super) fn len(&self) -> usize {

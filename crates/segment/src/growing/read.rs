@@ -247,7 +247,8 @@ impl GrowingSegment {
                 continue;
             }
             if let Some(filter) = filter {
-                words = filter::passing(filter, chunk.scalars(), &schema, &words, cancel)?;
+                let batch = chunk.to_filter(&schema, filter)?;
+                words = filter::passing(filter, &batch, &schema, &words, cancel)?;
             }
             let bits = BitSet::from_words(words, chunk.len());
             if bits.count() > 0 {

@@ -123,7 +123,7 @@ impl OpenIndex {
 }
 
 impl SealedSegment {
-    /// The rows for which the condition is true, when indexes alone can tell.
+    /// The rows for which the condition is true, when indexes alone can tell, or the vectors' own list of rows.
     pub(super) fn answer(&self, condition: &Predicate) -> Option<RoaringBitmap> {
         match condition {
             Predicate::Const(true) => Some(self.every_row()),
@@ -177,6 +177,11 @@ impl SealedSegment {
                     pattern => index.matching(|text| pattern.matches(text)),
                 }
             }),
+            Predicate::IsNull { access } if access.data_type.is_vector() => {
+                let schema = self.core.reads.get();
+                let field = schema.field_by_id(access.field)?;
+                Some(self.core.vectors_to_read(field).ok()?.null_rows())
+            }
             // A JSON path index also has no value where there is one of another type.
             Predicate::IsNull { access } => self.find(access, |index, cast| {
                 cast.is_none().then(|| index.is_null())

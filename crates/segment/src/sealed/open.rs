@@ -5,13 +5,14 @@ use std::{collections::HashMap, sync::Arc};
 use arrow_array::{Array, RecordBatch, UInt32Array};
 use arrow_schema::DataType as Arrow;
 use holdfast_types::{
-    CollectionSchema, DataType, FieldId, FieldSchema, PartitionId, SegmentId, Timestamp, columns,
+    CollectionSchema, DataType, FieldId, FieldSchema, FileRole, PartitionId, SegmentId, Timestamp,
+    columns,
 };
 use parking_lot::RwLock;
 
 use super::{Core, OpenIndex, Overlay, ScalarPart, SealedSegment};
 use crate::{
-    DamagedSegment, FileRole, IndexFile, SegmentFile, SegmentStats,
+    DamagedSegment, IndexFile, SegmentFile, SegmentStats,
     fields::ReadSchema,
     file::{self, arrow::ArrowFile, blocks::damaged, keys::Keys},
     table,
@@ -45,7 +46,7 @@ impl SealedSegment {
         let mut take = |role: FileRole| {
             by_role
                 .remove(&role)
-                .ok_or_else(|| damaged(&role.file_name(), 0, "the segment lacks this file"))
+                .ok_or_else(|| damaged(&role.to_string(), 0, "the segment lacks this file"))
         };
         let (columns, keys) = (take(FileRole::Columns)?, take(FileRole::Keys)?);
         let deletes = take(FileRole::Deletes)?;
@@ -60,7 +61,7 @@ impl SealedSegment {
                     None if field.nullable => VectorColumn::all_null(field, rows)
                         .map_err(|e| damaged(&columns.name, 0, e.to_string()))?,
                     None => {
-                        let name = FileRole::Vector(field.id).file_name();
+                        let name = FileRole::Vector(field.id).to_string();
                         return Err(damaged(&name, 0, "the segment lacks this file"));
                     }
                 };

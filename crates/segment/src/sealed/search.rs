@@ -203,7 +203,15 @@ impl Core {
         if truth::count(open) == 0 {
             return Ok(None);
         }
-        filter::passing(filter, &part.batch, &self.reads.get(), open, cancel).map(Some)
+        let rows = part.base..part.base + part.batch.num_rows();
+        let schema = self.reads.get();
+        let batch = filter::with_presence(filter, &part.batch, &schema, |field| {
+            let field = schema
+                .field_by_id(field)
+                .ok_or(SegmentError::UnknownField(field))?;
+            Ok(self.vectors_to_read(field)?.presence(rows.clone()))
+        })?;
+        filter::passing(filter, &batch, &schema, open, cancel).map(Some)
     }
 }
 

@@ -7,14 +7,13 @@ use bytes::Bytes;
 use holdfast_expr::Access;
 use holdfast_index::{Cancel, HnswParams, ScalarIndexKind, Within};
 use holdfast_types::{
-    CollectionSchema, DataType, FieldSchema, IndexId, Lsn, Metric, PartitionId, Pk, PkList, RowIdx,
-    SegmentId, Timestamp, Value,
+    CollectionSchema, DataType, FieldSchema, FileRole, IndexId, Lsn, Metric, PartitionId, Pk,
+    PkList, RowIdx, SegmentId, Timestamp, Value,
 };
 
 use super::*;
 use crate::{
-    FileRole, GroupBy, GroupValue, IndexBuild, IndexFile, JsonCast, QuerySpec, SegmentFiles,
-    build_index,
+    GroupBy, GroupValue, IndexBuild, IndexFile, JsonCast, QuerySpec, SegmentFiles, build_index,
     fixture::{
         ID, every_type, field, growing, hit_ids, ints_of, keys_of, number, open, pk, predicate,
         query_spec, rows, schema_of, search_spec, vector,

@@ -1,12 +1,12 @@
 //! What is fetched, what is found again, what is evicted.
 
-use holdfast_types::{CollectionId, Epoch, SegmentId, ShardId};
+use holdfast_types::{CollectionId, Epoch, FileRole, SegmentId, ShardId};
 use object_store::memory::InMemory;
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    FileRole, Store, paths,
+    Store, paths,
     testing::{Fault, Faulty},
 };
 

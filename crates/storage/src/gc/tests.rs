@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures::TryStreamExt;
 use holdfast_meta::{MemoryStore, MetaStore, Txn, TxnOutcome, keys};
-use holdfast_types::{Epoch, Lsn, SegmentId, Timestamp};
+use holdfast_types::{Epoch, FileRole, Lsn, SegmentId, Timestamp};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    FileEntry, FileRole, Manifests, NextManifest, SegmentEntry, Store,
+    FileEntry, Manifests, NextManifest, SegmentEntry, Store,
     manifest::sample::{SHARD, segment},
     manifests::CommitError,
     paths,

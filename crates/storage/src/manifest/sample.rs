@@ -1,13 +1,13 @@
 //! Manifests for tests.
 
 use holdfast_types::{
-    CollectionId, Epoch, FieldId, IndexId, Lsn, ManifestVersion, PartitionId, Pk, SegmentId,
-    ShardId, Timestamp,
+    CollectionId, Epoch, FieldId, FileRole, IndexId, Lsn, ManifestVersion, PartitionId, Pk,
+    SegmentId, ShardId, Timestamp,
 };
 
 use crate::{
-    DeleteLogEntry, Digest, FileEntry, FileRole, IndexEntry, Manifest, ObjectInfo, ObjectPath,
-    Previous, SegmentEntry, paths,
+    DeleteLogEntry, Digest, FileEntry, IndexEntry, Manifest, ObjectInfo, ObjectPath, Previous,
+    SegmentEntry, paths,
 };
 
 pub(crate) const SHARD: ShardId = ShardId {

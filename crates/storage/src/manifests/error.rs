@@ -1,7 +1,7 @@
 //! Why a manifest could not be read or committed.
 
 use holdfast_meta::MetaError;
-use holdfast_types::{Code, Coded, Epoch, Failure, ManifestVersion, ShardId};
+use holdfast_types::{Code, Coded, Epoch, ManifestVersion, ShardId};
 
 use crate::StorageError;
 
@@ -31,12 +31,6 @@ impl Coded for LoadError {
             Self::Storage(e) => e.code(),
             Self::NotRetained { .. } => Code::Conflict,
         }
-    }
-}
-
-impl From<LoadError> for Failure {
-    fn from(error: LoadError) -> Self {
-        error.to_failure()
     }
 }
 
@@ -101,12 +95,6 @@ impl Coded for CommitError {
             Self::Unknown { .. } => Code::OutcomeUnknown,
             Self::Load(e) => e.code(),
         }
-    }
-}
-
-impl From<CommitError> for Failure {
-    fn from(error: CommitError) -> Self {
-        error.to_failure()
     }
 }
 

@@ -1,12 +1,12 @@
 //! Puts, reads and maps, with and without faults.
 
-use holdfast_types::{Code, Coded, CollectionId, Epoch, SegmentId, ShardId};
+use holdfast_types::{Code, Coded, CollectionId, Epoch, FileRole, SegmentId, ShardId};
 use object_store::memory::InMemory;
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    FileRole, paths,
+    paths,
     testing::{Fault, Faulty},
 };
 

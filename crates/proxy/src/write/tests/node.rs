@@ -19,8 +19,8 @@ use holdfast_node_api::{
 use holdfast_runtime::{CpuPool, ManualClock, MemoryBudget};
 use holdfast_segment::{GrowingSegment, Rows, merge_rows};
 use holdfast_types::{
-    ChannelId, Code, Coded, CollectionId, CollectionSchema, Failure, Lsn, ManifestVersion,
-    PartitionId, Pk, PkList, SegmentId, Timestamp, columns,
+    ChannelId, Code, CollectionId, CollectionSchema, Failure, Lsn, ManifestVersion, PartitionId,
+    Pk, PkList, SegmentId, Timestamp, columns,
 };
 
 use crate::{Components, Options, Proxy, fakes};
@@ -198,14 +198,10 @@ impl StreamNode for Node {
         let mut parts = vec![Rows::none(&query.spec, &meta.schema).unwrap()];
         for ((_, partition), segment) in &self.state().segments {
             if wanted(partition) {
-                parts.push(
-                    segment
-                        .query(&query.spec, &Cancel::new())
-                        .map_err(|e| e.to_failure())?,
-                );
+                parts.push(segment.query(&query.spec, &Cancel::new())?);
             }
         }
-        merge_rows(parts, query.spec.limit).map_err(|e| e.to_failure())
+        merge_rows(parts, query.spec.limit).map_err(Failure::from)
     }
 
     async fn search(&self, _: NodeSearch) -> Result<HitLists, Failure> {
@@ -236,7 +232,11 @@ impl StreamNode for Node {
 
 #[async_trait]
 impl QueryNode for Node {
-    async fn versions(&self, collection: CollectionId) -> Result<Vec<ManifestVersion>, Failure> {
+    async fn versions(
+        &self,
+        collection: CollectionId,
+        _: &[ManifestVersion],
+    ) -> Result<Vec<ManifestVersion>, Failure> {
         Ok(vec![
             ManifestVersion::default();
             self.meta(collection).shards.len()

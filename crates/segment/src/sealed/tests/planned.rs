@@ -77,6 +77,10 @@ fn scalar_indexes_answer_as_the_columns_do() {
         "doc[\"a\"] in [1, 2, 3.5]",
         "doc[\"t\"] == true",
         "i8 > 3 and (i64 == 1 or text == \"t5\")",
+        "v16 is null",
+        "vsparse is not null",
+        "v is not null",
+        "i8 > 3 and (vnull is null or text == \"t5\")",
     ];
     let mixed = [
         "doc[\"s\"] != \"x1\"",
@@ -89,6 +93,8 @@ fn scalar_indexes_answer_as_the_columns_do() {
         "i64 + 1 == 3",
         "doc[\"a\"] == \"text\"",
         "i64 == 3 or i16 == 3",
+        "v8 is null or i16 == 3",
+        "not (vnull is not null and v16 is null) and i16 > 0",
         "doc[\"a\"] in [1, \"text\"]",
         "array_length(ints) == 2",
         "id in [1, 2, 3] and i8 > 0",
