@@ -1,5 +1,7 @@
 //! Opening the file, checking all of it, and searching.
 
+use std::ops::Bound;
+
 use bytes::Bytes;
 use holdfast_types::{DataType, Metric};
 
@@ -7,7 +9,10 @@ use super::{
     codes::{CodeQuery, PAD},
     freeze::{meta, metric_of, tag},
     rows::float_query,
-    walk::{Candidate, Links, NodeDistance, Wanted, descend, nearest, nearest_passing, prefetch},
+    walk::{
+        Candidate, Links, NodeDistance, Side, Wanted, WantedBeyond, descend, nearest,
+        nearest_beyond, nearest_passing, prefetch,
+    },
 };
 use crate::{
     allow::Allow,
@@ -408,10 +413,10 @@ impl Scan for Search<'_> {
         if index.len <= self.ef.max(SCANNED) {
             return self.scan(exact);
         }
-        // A window that begins somewhere lets nodes pass by their distance, which must then be exact.
-        let by_distance = self.within.from != std::ops::Bound::Unbounded;
+        // Which side of a window's near end a node is on is told by its distance, which must then be exact.
+        let beyond = self.within.from != Bound::Unbounded;
         let found = match &index.codes {
-            Some(codes) if !by_distance => {
+            Some(codes) if !beyond => {
                 let wide = float_query(self.query, index.metric);
                 let query = CodeQuery::new(&wide, index.metric, codes.scale, codes.mean.get());
                 debug_assert_eq!(query.stride(), codes.stride);
@@ -420,7 +425,7 @@ impl Scan for Search<'_> {
                     codes: codes.codes.get(),
                     addends: codes.addends.as_ref().map(Section::get),
                 };
-                let found = self.walk(&by_codes, false)?;
+                let found = self.walk(&by_codes)?;
                 found.map(|found| self.compare_exactly(&found, &exact))
             }
             _ => {
@@ -428,7 +433,11 @@ impl Scan for Search<'_> {
                     order: index.order.get(),
                     exact: &exact,
                 };
-                let found = self.walk(&by_rows, by_distance)?;
+                let found = if beyond {
+                    self.walk_beyond(&by_rows)?
+                } else {
+                    self.walk(&by_rows)?
+                };
                 found.map(|found| found.iter().map(|c| self.hit(c.node, c.distance)).collect())
             }
         };
@@ -440,49 +449,82 @@ impl Scan for Search<'_> {
 }
 
 impl Search<'_> {
-    /// `None` when a scan is the better way.
-    fn walk<D: NodeDistance>(
-        &self,
-        distance: &D,
-        by_distance: bool,
-    ) -> Result<Option<Vec<Candidate>>, Cancelled> {
+    /// The nearest allowed nodes. `None` when a scan is the better way.
+    fn walk<D: NodeDistance>(&self, distance: &D) -> Result<Option<Vec<Candidate>>, Cancelled> {
         let index = self.index;
         let start = index.start(distance);
         let bits = match self.allow {
-            Allow::All if !by_distance => {
+            Allow::All => {
                 let found = nearest(index.base(), start, self.ef, distance, self.cancel)?;
                 // A walk that was cut off from part of the graph.
                 let enough = found.len() >= self.k.min(index.len);
                 return Ok(enough.then_some(found));
             }
-            Allow::All => None,
-            Allow::Bits(bits) => Some(bits),
+            Allow::Bits(bits) => bits,
         };
-        let allowed = bits.map_or(index.len, |bits| bits.count().min(index.len));
+        let allowed = self.allowed();
         if allowed == 0 {
             return Ok(Some(Vec::new()));
         }
-        // A walk of breadth ef explores ef nodes around the query. Of those that share p passes; measured,
-        // the same recall needs ef * sqrt(p) passing ones to be settled.
-        let share = if by_distance {
-            1.0
-        } else {
-            allowed as f64 / index.len as f64
-        };
-        let settled = ((self.ef as f64 * share.sqrt()).ceil() as usize).max(self.k);
+        let settled = self.settled(allowed);
         let wanted = Wanted {
             settled,
             keep: settled.max(self.rescored()),
             budget: allowed.max(BUDGET_MIN),
         };
-        let order = index.order.get();
-        let passes = |node: u32, d: f32| {
-            let row = index.row_of_data(order[node as usize]);
-            bits.is_none_or(|bits| bits.get(row as usize))
-                && (!by_distance || self.within.contains(d))
-        };
+        let passes = |node: u32| bits.get(self.row(node) as usize);
         let found = nearest_passing(index.base(), start, &wanted, distance, passes, self.cancel)?;
-        Ok(found.filter(|found| by_distance || found.len() >= self.k.min(allowed)))
+        Ok(found.filter(|found| found.len() >= self.k.min(allowed)))
+    }
+
+    /// The nearest allowed nodes from the near end of the window on. `None` when a scan is the better way.
+    fn walk_beyond<D: NodeDistance>(
+        &self,
+        distance: &D,
+    ) -> Result<Option<Vec<Candidate>>, Cancelled> {
+        let index = self.index;
+        let allowed = self.allowed();
+        if allowed == 0 {
+            return Ok(Some(Vec::new()));
+        }
+        let wanted = WantedBeyond {
+            settled: self.settled(allowed),
+            k: self.k,
+            budget: allowed.max(BUDGET_MIN),
+        };
+        // The far end does not matter here: what lies behind it is settled all the same, and then left out.
+        let near_end = Within {
+            from: self.within.from,
+            to: Bound::Unbounded,
+        };
+        let side = |node: u32, distance: f32| {
+            if !self.allow.allows(self.row(node) as usize) {
+                Side::Refused
+            } else if near_end.contains(distance) {
+                Side::Beyond
+            } else {
+                Side::Nearer
+            }
+        };
+        let start = index.start(distance);
+        nearest_beyond(index.base(), start, &wanted, distance, side, self.cancel)
+    }
+
+    /// Number of rows that are allowed.
+    fn allowed(&self) -> usize {
+        match self.allow {
+            Allow::All => self.index.len,
+            Allow::Bits(bits) => bits.count().min(self.index.len),
+        }
+    }
+
+    /// How many allowed nodes a walk settles when `allowed` are.
+    ///
+    /// A walk of breadth ef explores ef nodes around the query. Of those that share p passes; measured, the
+    /// same recall needs ef * sqrt(p) passing ones to be settled.
+    fn settled(&self, allowed: usize) -> usize {
+        let share = allowed as f64 / self.index.len as f64;
+        ((self.ef as f64 * share.sqrt()).ceil() as usize).max(self.k)
     }
 
     /// How many of the best by codes are compared exactly.
@@ -500,10 +542,16 @@ impl Search<'_> {
     }
 
     fn hit(&self, node: u32, distance: f32) -> Neighbor {
-        let row = self
-            .index
-            .row_of_data(self.index.order.get()[node as usize]);
-        Neighbor { row, distance }
+        Neighbor {
+            row: self.row(node),
+            distance,
+        }
+    }
+
+    #[inline(always)]
+    fn row(&self, node: u32) -> u32 {
+        self.index
+            .row_of_data(self.index.order.get()[node as usize])
     }
 
     fn best(&self, mut hits: Vec<Neighbor>) -> Vec<Neighbor> {

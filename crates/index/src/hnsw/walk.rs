@@ -194,7 +194,7 @@ pub(super) fn nearest_passing<D: NodeDistance>(
     start: u32,
     wanted: &Wanted,
     distance: &D,
-    passes: impl Fn(u32, f32) -> bool,
+    passes: impl Fn(u32) -> bool,
     cancel: &Cancel,
 ) -> Result<Option<Vec<Candidate>>, Cancelled> {
     let mut visited = Visited::take(graph.offsets.len() - 1);
@@ -208,7 +208,7 @@ pub(super) fn nearest_passing<D: NodeDistance>(
     };
     visited.first(start);
     open.push(Reverse(first));
-    if passes(start, first.distance) {
+    if passes(start) {
         found.push(first);
     }
     while let Some(Reverse(nearest)) = open.pop() {
@@ -243,18 +243,127 @@ pub(super) fn nearest_passing<D: NodeDistance>(
                 .is_some_and(|last| candidate.distance >= last.distance)
             {
                 // Too far to lead anywhere; it may still be one to keep for the exact comparison.
-                if found.len() < wanted.keep && passes(x, candidate.distance) {
+                if found.len() < wanted.keep && passes(x) {
                     insert(&mut found, candidate, wanted.keep);
                 }
                 continue;
             }
             open.push(Reverse(candidate));
-            if passes(x, candidate.distance) {
+            if passes(x) {
                 insert(&mut found, candidate, wanted.keep);
             }
         }
     }
     Ok(Some(found))
+}
+
+/// Which side of a window a node lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Allowed, and nearer than the window.
+    Nearer,
+    /// Allowed, and not nearer than the window.
+    Beyond,
+    /// Not allowed.
+    Refused,
+}
+
+/// What a walk past the nearest nodes is to find.
+pub(super) struct WantedBeyond {
+    /// Nodes that would have to be settled if the window began at the query.
+    pub(super) settled: usize,
+    /// Hits asked for.
+    pub(super) k: usize,
+    /// Distances after which a scan would have been cheaper.
+    pub(super) budget: usize,
+}
+
+impl WantedBeyond {
+    /// Nodes beyond the window's near end that must be settled when `nearer` lie before it.
+    ///
+    /// The hits lie on the rim of a ball, and are reached from nodes inside and around it: the larger the
+    /// ball, the more of those lie outside. Measured at `nearer / k` of 1, 10 and 40, the recall of the
+    /// first page takes 1.4, 2 and 3 times its breadth.
+    fn settled(&self, nearer: usize) -> usize {
+        let pages = nearer as f64 / self.k as f64;
+        (self.settled as f64 * (1.0 + pages.sqrt() / 3.0)) as usize
+    }
+}
+
+/// The allowed nodes nearest beyond the near end of a window that a walk from `start` finds, nearest first.
+/// All other nodes are walked through. `None` when the budget ran out.
+pub(super) fn nearest_beyond<D: NodeDistance>(
+    graph: Links<'_>,
+    start: u32,
+    wanted: &WantedBeyond,
+    distance: &D,
+    side: impl Fn(u32, f32) -> Side,
+    cancel: &Cancel,
+) -> Result<Option<Vec<Candidate>>, Cancelled> {
+    let mut visited = Visited::take(graph.offsets.len() - 1);
+    let mut open: BinaryHeap<Reverse<Candidate>> = BinaryHeap::with_capacity(wanted.settled * 4);
+    // The nearest beyond, as many as must be settled, and the others: the number grows on the way, as
+    // nodes nearer than the window turn up. For the same reason no node is too far to be left open.
+    let mut best: BinaryHeap<Candidate> = BinaryHeap::with_capacity(wanted.settled * 2);
+    let mut others: BinaryHeap<Reverse<Candidate>> = BinaryHeap::new();
+    let mut fresh: Vec<u32> = Vec::with_capacity(64);
+    let (mut nearer, mut settled, mut compared) = (0, wanted.settled(0), 0);
+    visited.first(start);
+    fresh.push(start);
+    loop {
+        for &ahead in fresh.iter().take(AHEAD) {
+            distance.prefetch(ahead);
+        }
+        compared += fresh.len();
+        for (i, &x) in fresh.iter().enumerate() {
+            if let Some(&ahead) = fresh.get(i + AHEAD) {
+                distance.prefetch(ahead);
+            }
+            let candidate = Candidate {
+                distance: distance.distance(x),
+                node: x,
+            };
+            open.push(Reverse(candidate));
+            match side(x, candidate.distance) {
+                Side::Refused => continue,
+                Side::Nearer => {
+                    nearer += 1;
+                    settled = wanted.settled(nearer);
+                }
+                Side::Beyond => others.push(Reverse(candidate)),
+            }
+            // One more in at most: then those in `best` are all nearer than the others.
+            while best.len() < settled
+                && let Some(Reverse(nearest)) = others.pop()
+            {
+                best.push(nearest);
+            }
+            if let Some(Reverse(nearest)) = others.peek()
+                && let Some(mut farthest) = best.peek_mut()
+                && nearest < &*farthest
+            {
+                let out = std::mem::replace(&mut *farthest, *nearest);
+                drop(farthest);
+                others.pop();
+                others.push(Reverse(out));
+            }
+        }
+        let Some(Reverse(nearest)) = open.pop() else {
+            break;
+        };
+        cancel.check()?;
+        let farthest = best.peek().filter(|_| best.len() >= settled);
+        if farthest.is_some_and(|farthest| nearest.distance > farthest.distance) {
+            break;
+        }
+        if compared > wanted.budget {
+            return Ok(None);
+        }
+        fresh.clear();
+        let links = graph.of(nearest.node as usize);
+        fresh.extend(links.iter().filter(|&&x| visited.first(x)));
+    }
+    Ok(Some(best.into_sorted_vec()))
 }
 
 fn insert(found: &mut Vec<Candidate>, candidate: Candidate, keep: usize) {
