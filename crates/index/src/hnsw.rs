@@ -5,6 +5,7 @@
 //! |--------------|----------------------------------------------------------------------------|
 //! | [`rows`]     | rows of any dense type as f32, normalised for cosine                        |
 //! | [`codes`]    | 8-bit codes of rows and their distances                                     |
+//! | [`pairs`]    | distances of two rows by their codes                                        |
 //! | [`build`]    | growing the graph with `hnsw_rs` and taking it out                          |
 //! | [`freeze`]   | making every node reachable, ordering nodes for locality, writing the file  |
 //! | [`frozen`]   | opening the file, checking all of it, and searching                         |
@@ -15,6 +16,7 @@ mod build;
 mod codes;
 mod freeze;
 mod frozen;
+mod pairs;
 mod rows;
 mod visited;
 mod walk;

@@ -12,6 +12,7 @@ use holdfast_types::{DataType, Metric};
 use super::{
     codes::{CodeQuery, Codebook},
     freeze::{self, Grown},
+    pairs::{CodeIp, CodeL2, CodePairs},
     rows::FloatRows,
 };
 use crate::{error::BuildError, kernel::dense, search::Cancel, vectors::VectorData};
@@ -108,6 +109,7 @@ pub fn build_hnsw(
         Metric::L2
     };
     let book = Codebook::fit(&floats);
+    let pairs = CodePairs::new(floats.dim());
     let codes: Vec<Vec<i8>> = {
         let mut row = vec![0.0; floats.dim()];
         let mut codes = Vec::with_capacity(floats.len());
@@ -116,20 +118,20 @@ pub fn build_hnsw(
                 cancel.check()?;
             }
             floats.read(i, &mut row);
-            codes.push(book.encode(&row));
+            codes.push(pairs.row(book.encode(&row)));
         }
         codes
     };
     if codes_tell_neighbours_apart(&floats, &book, &codes) {
         let grown = if grown_by == Metric::Ip {
-            let limit = codes.iter().map(|c| dense::dot_i8(c, c)).max().unwrap_or(0);
-            grow(&codes, CodeIp { limit }, params, cancel)?
+            let limit = codes.iter().map(|c| pairs.norm(c)).max().unwrap_or(0);
+            grow(&codes, CodeIp { pairs, limit }, params, cancel)?
         } else {
-            grow(&codes, CodeL2, params, cancel)?
+            grow(&codes, CodeL2(pairs), params, cancel)?
         };
         let near = |a: u32, b: u32| match grown_by {
-            Metric::Ip => -dense::dot_i8(&codes[a as usize], &codes[b as usize]) as f32,
-            _ => dense::l2_i8(&codes[a as usize], &codes[b as usize]) as f32,
+            Metric::Ip => -pairs.dot(&codes[a as usize], &codes[b as usize]) as f32,
+            _ => pairs.l2(&codes[a as usize], &codes[b as usize]) as f32,
         };
         let stored = Some((&book, codes.as_slice()));
         return freeze::freeze(grown, data, rows, metric, params, stored, near, cancel);
@@ -185,8 +187,8 @@ fn codes_tell_neighbours_apart(rows: &FloatRows<'_>, book: &Codebook, codes: &[V
     let mut row = vec![0.0; rows.dim()];
     let wide: Vec<Vec<f32>> = (0..sample).map(|i| rows.to_vec(i)).collect();
     let mut stored = Vec::new();
-    for code in &codes[..sample] {
-        Codebook::store(code, &mut stored);
+    for row in &codes[..sample] {
+        Codebook::store(book.of(row), &mut stored);
     }
     let (mut kept, mut asked) = (0, 0);
     for q in (0..sample).step_by((sample / TRIAL_QUERIES).max(1)) {
@@ -201,7 +203,7 @@ fn codes_tell_neighbours_apart(rows: &FloatRows<'_>, book: &Codebook, codes: &[V
             };
             exact.push((d, i));
             let addend = if metric == Metric::L2 {
-                book.addend(&codes[i])
+                book.addend(book.of(&codes[i]))
             } else {
                 0.0
             };
@@ -310,25 +312,6 @@ fn tame(distance: f32) -> f32 {
         f32::MAX
     } else {
         distance.clamp(0.0, f32::MAX)
-    }
-}
-
-struct CodeL2;
-
-impl Distance<i8> for CodeL2 {
-    fn eval(&self, a: &[i8], b: &[i8]) -> f32 {
-        dense::l2_i8(a, b) as f32
-    }
-}
-
-struct CodeIp {
-    /// The largest squared norm: no inner product is larger (Cauchy-Schwarz).
-    limit: i64,
-}
-
-impl Distance<i8> for CodeIp {
-    fn eval(&self, a: &[i8], b: &[i8]) -> f32 {
-        (self.limit - dense::dot_i8(a, b)) as f32
     }
 }
 

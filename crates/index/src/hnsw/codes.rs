@@ -71,6 +71,11 @@ impl Codebook {
             .collect()
     }
 
+    /// The codes of a row without what [`super::pairs`] keeps behind them.
+    pub(super) fn of<'r>(&self, row: &'r [i8]) -> &'r [i8] {
+        &row[..self.mean.len()]
+    }
+
     /// The codes as stored: unsigned and padded.
     pub(super) fn store(codes: &[i8], out: &mut Vec<u8>) {
         let end = out.len() + codes.len().next_multiple_of(PAD);

@@ -249,13 +249,13 @@ pub(super) fn freeze(
     if let Some((book, codes)) = codes {
         let mut stored = Vec::new();
         for &row in &order {
-            Codebook::store(&codes[row as usize], &mut stored);
+            Codebook::store(book.of(&codes[row as usize]), &mut stored);
         }
         writer.section(tag::CODES, stored);
         if metric == Metric::L2 {
             let addends: Vec<f32> = order
                 .iter()
-                .map(|&row| book.addend(&codes[row as usize]))
+                .map(|&row| book.addend(book.of(&codes[row as usize])))
                 .collect();
             writer.section(tag::ADDENDS, le_bytes(&addends));
         }

@@ -167,6 +167,26 @@ fn recall_has_a_bound_for_every_metric_filter_and_window() {
 }
 
 #[test]
+fn rows_of_very_different_length_are_grown_by_inner_product() {
+    let mut rng = StdRng::seed_from_u64(15);
+    let (n, dim) = (3000, 32);
+    let mut data = clustered(&mut rng, n, dim, 0.5);
+    for row in data.chunks_mut(dim) {
+        let length = rng.random_range(0.3..1.5_f32);
+        row.iter_mut().for_each(|x| *x *= length);
+    }
+    let rows = VectorData::F32 { dim, data: &data };
+    let queries: Vec<QueryVector> = clustered(&mut rng, 200, dim, 0.5)
+        .chunks(dim)
+        .map(|q| QueryVector::F32(q.to_vec()))
+        .collect();
+    let index = build(&rows, None, Metric::Ip);
+    // By Euclidean distance it would be 0.9 or less.
+    let got = recall(&index, &rows, &queries, Allow::All, &Within::ALL);
+    assert!(got >= 0.97, "{got}");
+}
+
+#[test]
 fn a_graph_that_several_threads_grow_is_as_good() {
     let mut rng = StdRng::seed_from_u64(12);
     let (n, dim) = (3000, 32);
