@@ -112,6 +112,38 @@ def test_a_scalar_index_changes_no_answer(client, bare, field, kind):
     assert {r["id"] for r in client.query(bare, filter=asked, output_fields=["id"])} == before
 
 
+def test_an_index_of_a_json_path_changes_no_answer(client, name):
+    schema = client.create_schema(enable_dynamic_field=True)
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("v", DataType.FLOAT_VECTOR, dim=2)
+    schema.add_field("doc", DataType.JSON)
+    index = client.prepare_index_params()
+    index.add_index("v", index_type="FLAT", metric_type="L2")
+    client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
+    rows = [{"id": i, "v": [i, 0], "doc": {"a": i % 7, "s": f"s{i % 5}"}, "dyn": f"d{i % 3}"} for i in range(300)]
+    rows += [{"id": 300, "v": [0, 0], "doc": {"a": "text"}}, {"id": 301, "v": [0, 0], "doc": {}}]
+    client.insert(name, rows)
+    client.flush(name)
+    asked = ['doc["a"] == 3', 'doc["a"] > 4 and dyn == "d1"', 'doc["s"] in ["s1", "s2"]', 'not (doc["a"] < 5)']
+
+    def answers():
+        return [{r["id"] for r in client.query(name, filter=f, output_fields=["id"])} for f in asked]
+
+    before = answers()
+    assert before[0] == {i for i in range(300) if i % 7 == 3}
+    index = client.prepare_index_params()
+    paths = {"by_a": ("doc", 'doc["a"]', "double"), "by_s": ("doc", 'doc["s"]', "varchar")}
+    for index_name, (field, path, cast) in {**paths, "by_dyn": ("dyn", "dyn", "varchar")}.items():
+        index.add_index(
+            field, index_type="INVERTED", index_name=index_name, params={"json_path": path, "json_cast_type": cast}
+        )
+    client.create_index(name, index)
+    assert client.describe_index(name, "by_a")["json_path"] == 'doc["a"]'
+    assert answers() == before
+    client.refresh_load(name)
+    assert answers() == before
+
+
 def test_progress_counts_rows_after_a_flush(client, bare):
     create(client, bare, "v", "HNSW", metric_type="L2", params={"M": 8, "efConstruction": 64})
     client.flush(bare)

@@ -101,15 +101,6 @@ def test_a_quiet_run_logs_no_warning(start_server):
     assert not loud, "\n".join(loud)
 
 
-def find_key(tree, wanted, path=()):
-    """Paths to the keys named `wanted` in a parsed TOML tree."""
-    for key, value in tree.items():
-        if key == wanted:
-            yield (*path, key)
-        if isinstance(value, dict):
-            yield from find_key(value, wanted, (*path, key))
-
-
 def test_the_configuration_is_shown_and_can_be_read_back(tmp_path):
     shown = run_holdfast("config", "show")
     assert shown.returncode == 0, shown.stderr
@@ -120,16 +111,24 @@ def test_the_configuration_is_shown_and_can_be_read_back(tmp_path):
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_the_environment_overrides_the_file(tmp_path):
-    shown = tomllib.loads(run_holdfast("config", "show").stdout)
-    (path,) = find_key(shown, "grpc_address")
-    variable = "HOLDFAST_" + "__".join(path).upper()
-    again = run_holdfast("config", "show", env={variable: "127.0.0.1:29530"})
-    assert again.returncode == 0, again.stderr
-    value = tomllib.loads(again.stdout)
-    for key in path:
-        value = value[key]
-    assert value == "127.0.0.1:29530"
+def test_the_file_the_environment_and_the_flags_each_override_what_comes_before(tmp_path):
+    file = tmp_path / "holdfast.toml"
+    file.write_text('grpc_address = "127.0.0.1:1001"\nhttp_address = "127.0.0.1:1002"\n[log]\nformat = "json"\n')
+    environment = {"HOLDFAST_GRPC_ADDRESS": "127.0.0.1:2001", "HOLDFAST_LOG__FORMAT": "text"}
+
+    def shown(*flags, env=None):
+        answer = run_holdfast("config", "show", *flags, env=env)
+        assert answer.returncode == 0, answer.stderr
+        values = tomllib.loads(answer.stdout)
+        return values["grpc_address"], values["http_address"], values["log"]["format"]
+
+    default = shown()
+    assert default[:2] == ("127.0.0.1:19530", "127.0.0.1:9091")
+    from_file = ("--config", str(file))
+    assert shown(*from_file) == ("127.0.0.1:1001", "127.0.0.1:1002", "json")
+    assert shown(*from_file, env=environment) == ("127.0.0.1:2001", "127.0.0.1:1002", "text")
+    flag = ("--grpc-address", "127.0.0.1:3001")
+    assert shown(*from_file, *flag, env=environment) == ("127.0.0.1:3001", "127.0.0.1:1002", "text")
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,23 @@ def test_dynamic_keys_keep_their_json_types(client, name):
         client.flush(name)
 
 
+def test_the_server_makes_text_keys_too(client, name):
+    schema = client.create_schema(auto_id=True)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
+    schema.add_field("v", DataType.FLOAT_VECTOR, dim=2)
+    index = client.prepare_index_params()
+    index.add_index("v", index_type="FLAT", metric_type="L2")
+    client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
+    keys = client.insert(name, [{"v": [i, 0]} for i in range(3)])["ids"]
+    assert len(set(keys)) == 3 and all(isinstance(k, str) for k in keys)
+    assert [h["id"] for h in client.search(name, ids=[keys[1]], limit=1)[0]] == [keys[1]]
+    with pytest.raises(Exception, match="(?i)auto.?id|id"):
+        client.insert(name, {"id": "mine", "v": [9, 9]})
+    client.alter_collection_properties(name, {"allow_insert_auto_id": "true"})
+    client.insert(name, {"id": "mine", "v": [9, 9]})
+    assert [float(x) for x in client.get(name, "mine")[0]["v"]] == [9, 9]
+
+
 @pytest.mark.parametrize("nullable", [False, True], ids=["required", "nullable"])
 @pytest.mark.parametrize("kind", DENSE, ids=lambda k: k.name)
 def test_dense_vectors_come_back_bit_for_bit(client, name, kind, nullable):

@@ -73,12 +73,15 @@ impl CpuPool {
         let span = tracing::Span::current();
         let (tx, rx) = oneshot::channel();
         self.pool.spawn(move || {
-            let _permit = permit;
+            let slot = permit;
             if tx.is_closed() {
                 return;
             }
+            let answer = span.in_scope(work);
+            // Room is there again when the caller knows, not a moment later.
+            drop(slot);
             // A caller that went away meanwhile does not want the answer.
-            drop(tx.send(span.in_scope(work)));
+            drop(tx.send(answer));
         });
         rx.await.map_err(|_| Cancelled)
     }
