@@ -2,6 +2,7 @@
 //! can happen, so tests can decide it too.
 
 mod files;
+mod moving;
 mod open;
 mod stage;
 

@@ -160,6 +160,7 @@ impl Opening<'_> {
             end,
             sides,
             damaged,
+            ranges,
             ..
         } = recovery;
         let newest = Arc::clone(files.last().expect("there is a file"));
@@ -176,6 +177,7 @@ impl Opening<'_> {
         for file in files {
             let seq = file.header.file_seq;
             let mut file = FileState::new(file);
+            file.ranges = ranges.get(&seq).copied().unwrap_or(0);
             if damaged.contains(&seq) {
                 file.pin(&state.image);
             }
