@@ -265,7 +265,7 @@ impl Waiting {
             // It was said when it became so.
             Ok(()) | Err(AppendError::ReadOnly) => {}
             Err(e) => {
-                tracing::warn!(error = %e, "cannot mark the end of the journal; nothing is lost")
+                tracing::warn!(error = %e, "cannot mark the end of the journal; nothing is lost");
             }
         }
     }

@@ -106,15 +106,15 @@ impl Journal {
             let Some(FileState { file, .. }) = free else {
                 return Ok(());
             };
-            self.give_back(file)?;
+            self.give_back(&file)?;
         }
     }
 
-    fn give_back(&self, file: Arc<JournalFile>) -> io::Result<()> {
+    fn give_back(&self, file: &Arc<JournalFile>) -> io::Result<()> {
         let disk = &self.shared.disk;
         let dir = &self.shared.dir;
         // A reader that still has it open must not see it change.
-        let spare = (Arc::strong_count(&file) == 1)
+        let spare = (Arc::strong_count(file) == 1)
             .then(|| self.spares.path_for_recycling(file.header.capacity))
             .flatten();
         match &spare {

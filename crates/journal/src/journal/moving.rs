@@ -1,5 +1,7 @@
 //! Entries written a second time: to free a file that little is left of, or because the first copy is damaged.
 
+use std::sync::Arc;
+
 use holdfast_qlog::Entry;
 use holdfast_types::{ChannelId, Epoch, LogSegment, Lsn};
 
@@ -7,12 +9,16 @@ use super::{Journal, WriteError};
 use crate::{
     batch::Writing,
     error::AppendError,
+    file::JournalFile,
     index::{Key, Range},
     reader::read_range,
 };
 
 /// A file of which no more than one part in so many is needed is emptied.
 const SPARSE: u64 = 8;
+
+/// A file that little is left of, and where that lies.
+type Sparse = (Arc<JournalFile>, Vec<(Key, Range)>);
 
 impl Journal {
     /// Writes entries again that this journal holds damaged, as another node has them. They change nothing but
@@ -82,7 +88,7 @@ impl Journal {
         Ok(true)
     }
 
-    fn sparse(&self) -> Option<(std::sync::Arc<crate::file::JournalFile>, Vec<(Key, Range)>)> {
+    fn sparse(&self) -> Option<Sparse> {
         let state = self.shared.state();
         let newest = self.tail.file.header.file_seq;
         // Of two files one would be emptied into the other: nothing is won.
@@ -95,7 +101,7 @@ impl Journal {
         });
         let (seq, file) = sparse?;
         let ranges = state.index.in_file(*seq).collect();
-        Some((std::sync::Arc::clone(&file.file), ranges))
+        Some((Arc::clone(&file.file), ranges))
     }
 
     fn write_moved(&mut self, entries: &[(Key, Entry)]) -> Result<(), AppendError> {

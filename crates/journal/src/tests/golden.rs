@@ -98,12 +98,11 @@ fn restore(text: &str) -> SimDisk {
     let mut current = PathBuf::new();
     for line in text.lines() {
         let (left, right) = line.split_once(' ').expect("two words a line");
-        if let Ok(len) = right.parse::<usize>() {
-            if left.contains('.') || left == "identity" {
-                current = Path::new(DIR).join(left);
-                files.insert(current.clone(), vec![0; len]);
-                continue;
-            }
+        if left.contains('.') || left == "identity" {
+            current = Path::new(DIR).join(left);
+            let len = right.parse().expect("its length");
+            files.insert(current.clone(), vec![0; len]);
+            continue;
         }
         let at = usize::from_str_radix(left, 16).expect("an offset");
         let file = files.get_mut(&current).expect("a file's name comes first");

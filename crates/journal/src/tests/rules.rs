@@ -318,7 +318,7 @@ fn a_damaged_entry_is_mended_in_place() {
     fill(&mut journal, &mut model, 1, 1, 2);
     let (log, segment) = (ChannelId(1), LogSegment(1));
     disk.damage(&Path::new(DIR).join(crate::file::file_name(1)), |bytes| {
-        bytes[40_000] ^= 1
+        bytes[40_000] ^= 1;
     });
     let reader = journal.reader();
     let (before, error) = read_all(&reader, log, segment, Lsn(1), 1);
