@@ -485,8 +485,8 @@ fn copies(cursor: &mut Cursor<'_>) -> Result<Copies, &'static str> {
     for _ in 0..count {
         holders.push(CopyHolder {
             storage: StorageId(cursor.array()?),
-            node: cursor.text()?.into(),
-            zone: Zone(cursor.text()?.into()),
+            node: cursor.text()?,
+            zone: Zone(cursor.text()?),
         });
     }
     Ok(Copies {
