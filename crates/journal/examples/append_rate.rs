@@ -1,5 +1,6 @@
 //! Appends to a journal beside what the disk alone can do, in one run: a raw loop of write and `fdatasync`, a raw
-//! sequential write, then appends of several sizes with 1, 16 and 256 of them under way.
+//! sequential write, then appends of several sizes with 1, 16 and 256 of them under way;
+//! at last a start, and a look at every byte.
 //!
 //! `cargo run --release -p holdfast-journal --example append_rate -- DIRECTORY [SECONDS]`; the directory is on the
 //! disk in question. Figures of different machines cannot be compared without the raw lines of each.
@@ -37,7 +38,7 @@ fn main() {
     };
     let owner = Owner::new(ClusterId([0; 16]));
     let (mut journal, _) = Journal::open_real(&dir.join("journal"), &owner, &options).expect("new");
-    for log in 1..=9 {
+    for log in 1..=10 {
         let open = SegmentOpen {
             epoch: Epoch(1),
             first: Lsn(1),
@@ -66,7 +67,19 @@ fn main() {
             thread.submit(vec![trim]).wait().expect("trim");
         }
     }
+    let mut run = Run::new("append 16 KiB, to be read".to_owned());
+    appends(&thread, ChannelId(10), 16 << 10, 256, time, &mut run);
+    run.print(16 << 10);
     drop(thread);
+    let begun = Instant::now();
+    let (journal, _) = Journal::open_real(&dir.join("journal"), &owner, &options).expect("whole");
+    let files = journal.inspect().expect("open").files.len();
+    println!("start with {files} files: {:?}", begun.elapsed());
+    let begun = Instant::now();
+    let report = journal.verify().expect("open");
+    println!("verify {} MB: {:?}", report.bytes >> 20, begun.elapsed());
+    assert_eq!(report.damage, []);
+    drop(journal);
     std::fs::remove_dir_all(&dir).expect("it is ours");
 }
 

@@ -467,6 +467,11 @@ fn it_works_on_a_real_disk() {
         );
         fill(&mut journal, &mut model, 1, 1, 3);
         check(&journal, &model, "written");
+        let second = Journal::open_real(&root, &owner(), &options());
+        assert!(
+            matches!(second, Err(JournalError::Locked { .. })),
+            "{second:?}"
+        );
     }
     let (journal, recovered) = Journal::open_real(&root, &owner(), &options()).unwrap();
     assert_eq!(recovered.damage, []);
