@@ -34,6 +34,7 @@ fn main() {
     raw(&dir, time);
     let options = Options {
         file_bytes: 128 << 20,
+        queue_bytes_max: 256 << 20,
         ..Options::default()
     };
     let owner = Owner::new(ClusterId([0; 16]));
@@ -67,7 +68,7 @@ fn main() {
             thread.submit(vec![trim]).wait().expect("trim");
         }
     }
-    let mut run = Run::new("append 16 KiB, to be read".to_owned());
+    let mut run = Run::new("append 16 KiB, 256 under way".to_owned());
     appends(&thread, ChannelId(10), 16 << 10, 256, time, &mut run);
     run.print(16 << 10);
     drop(thread);
