@@ -127,3 +127,84 @@ fn batch(bytes: &mut [u8], at: usize, seed: u32) -> Option<()> {
     }
     Some(())
 }
+
+/// A record of a log-node's journal, whose checksum starts from `seed`; its length, if it has one.
+pub fn journal_record(bytes: &mut [u8], seed: u32) -> Option<usize> {
+    let len = word(bytes, 0)?;
+    let end = (len as usize).checked_add(8)?;
+    let body = bytes.get(8..end)?;
+    // Of an entry the payload is under a checksum of its own, which is the writer's to make.
+    let covered = match body.first()? {
+        3 | 7 => body.get(..74)?,
+        _ => body,
+    };
+    let crc = crc32c::crc32c_append(crc32c::crc32c_append(seed, &len.to_le_bytes()), covered);
+    put(bytes, 4, &crc.to_le_bytes())?;
+    Some(end)
+}
+
+fn sealed_block(bytes: &mut [u8], at: usize) -> Option<()> {
+    let crc = crc32c::crc32c(bytes.get(at..at + 4092)?);
+    put(bytes, at + 4092, &crc.to_le_bytes())
+}
+
+/// The identity of a log-node's disk: two blocks.
+pub fn journal_identity(bytes: &mut Vec<u8>) {
+    for at in [0, 4096] {
+        sealed_block(bytes, at).unwrap_or_default();
+    }
+}
+
+/// What the checksums of a journal file start from.
+fn journal_seed(bytes: &[u8]) -> Option<u32> {
+    let life = [bytes.get(48..80)?, bytes.get(12..16)?].concat();
+    Some(crc32c::crc32c(&life))
+}
+
+/// The index beside a journal file, for the first file of a journal as `fuzz::journal` makes it.
+pub fn journal_index(bytes: &mut Vec<u8>) {
+    let fix = |bytes: &mut Vec<u8>| {
+        let mut life = vec![2; 16];
+        life.extend(1_u64.to_le_bytes());
+        life.extend(1_u64.to_le_bytes());
+        life.extend(0_u32.to_le_bytes());
+        let end = bytes.len().checked_sub(4)?;
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&life), bytes.get(..end)?);
+        put(bytes, end, &crc.to_le_bytes())
+    };
+    fix(bytes).unwrap_or_default();
+}
+
+/// A journal file: two header blocks, then batches that follow each other.
+pub fn journal_file(bytes: &mut Vec<u8>) {
+    let fix = |bytes: &mut Vec<u8>| -> Option<()> {
+        sealed_block(bytes, 0)?;
+        sealed_block(bytes, 4096)?;
+        let seed = journal_seed(bytes)?;
+        let mut at = 8192_usize;
+        let mut previous: Option<u32> = None;
+        while bytes.get(at..at + 4)? == b"HJB\x01" {
+            let len = word(bytes, at + 44)? as usize;
+            let seed_of_records = crc32c::crc32c_append(seed, bytes.get(at + 8..at + 16)?);
+            let end = (at + 64)
+                .checked_add(len)
+                .filter(|end| *end <= bytes.len())?;
+            let mut record = at + 64;
+            while let Some(len) = journal_record(&mut bytes[record..end], seed_of_records) {
+                record += len;
+            }
+            let crc = crc32c::crc32c(&bytes[at + 64..end]);
+            put(bytes, at + 40, &crc.to_le_bytes())?;
+            if let Some(previous) = previous {
+                put(bytes, at + 32, &previous.to_le_bytes())?;
+            }
+            let place = crc32c::crc32c_append(seed, &(at as u64).to_le_bytes());
+            let crc = crc32c::crc32c_append(place, bytes.get(at + 8..at + 64)?);
+            put(bytes, at + 4, &crc.to_le_bytes())?;
+            previous = Some(crc);
+            at = end.next_multiple_of(4096);
+        }
+        Some(())
+    };
+    fix(bytes).unwrap_or_default();
+}

@@ -5,6 +5,7 @@
 //! |---------------|-----------------------------------------------------------------------------|
 //! | [`filter`]    | `filter_expression`                                                         |
 //! | [`log`]       | `wal_record`, `wal_log`                                                     |
+//! | [`journal`]   | `journal_record`, `journal_open`                                            |
 //! | [`segment`]   | `segment_columns`, `segment_keys`, `segment_deletes`, `sealed_open`         |
 //! | [`index`]     | `index_hnsw`, `index_sparse`, `index_scalar`                                |
 //! | [`stored`]    | `manifest_decode`, `pointer_decode`, `delete_log`, `catalog_decode`         |
@@ -19,6 +20,7 @@ pub mod checksums;
 pub mod edits;
 pub mod filter;
 pub mod index;
+pub mod journal;
 pub mod log;
 pub mod sample;
 pub mod segment;

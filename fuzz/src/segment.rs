@@ -107,7 +107,7 @@ fn ask(segment: &SealedSegment) {
     let fields: Vec<FieldId> = schema.fields.iter().map(|f| f.id).collect();
     for text in filters {
         let filter =
-            holdfast_expr::parse(text, schema, &Default::default()).expect("the filter is right");
+            holdfast_expr::parse(text, &schema, &Default::default()).expect("the filter is right");
         let filter = Some(Arc::new(filter));
         for at in [Timestamp(15), Timestamp::MAX] {
             let spec = QuerySpec {

@@ -223,6 +223,8 @@ targets! {
     filter_expression: Form::Text, fuzz::filter::expression;
     wal_record: Form::Edits { head: 0 }, fuzz::log::record;
     wal_log: Form::Edits { head: 0 }, fuzz::log::directory;
+    journal_record: Form::Edits { head: 1 }, fuzz::journal::record;
+    journal_open: Form::Edits { head: 1 }, fuzz::journal::directory;
     segment_columns: Form::Edits { head: 1 }, fuzz::segment::columns;
     segment_keys: Form::Edits { head: 1 }, fuzz::segment::keys;
     segment_deletes: Form::Edits { head: 1 }, fuzz::segment::deletes;

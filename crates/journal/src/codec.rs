@@ -6,6 +6,8 @@
 //!                └ of seed, length, kind and fields; the payload is under the entry's own checksum
 //! ```
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use holdfast_qlog::{
     Copies, CopyHolder, Entry, LogImage, NodeRecord, RequestId, SegmentImage, SegmentOpen,
@@ -80,6 +82,13 @@ pub fn check(record: &NodeRecord) -> Result<(), AppendError> {
         let len = usize::try_from(lsn.0).unwrap_or(usize::MAX);
         limit("a position", len, POSITION_MAX as usize)
     };
+    if let NodeRecord::SegmentOpen { segment, .. }
+    | NodeRecord::Append { segment, .. }
+    | NodeRecord::Finish { segment, .. }
+    | NodeRecord::Trim { segment, .. } = record
+    {
+        position(Lsn(segment.0))?;
+    }
     match record {
         NodeRecord::Append {
             entry, committed, ..
@@ -341,6 +350,9 @@ fn decode_body(body: &Bytes) -> Result<Found, &'static str> {
         return Ok(Found::Record(Stored::Image { log, image }));
     }
     let number = cursor.u64()?;
+    if kind != PROMISE && number > POSITION_MAX {
+        return Err("a segment beyond the last");
+    }
     let segment = LogSegment(number);
     let record = match kind {
         PROMISE => NodeRecord::Promise {
@@ -420,7 +432,7 @@ fn entry(
 
 fn log_image(cursor: &mut Cursor<'_>) -> Result<LogImage, &'static str> {
     let promise = Epoch(cursor.u64()?);
-    let trimmed = LogSegment(cursor.u64()?);
+    let trimmed = LogSegment(cursor.lsn()?.0);
     let count = cursor.u32()? as usize;
     if count > cursor.0.len() / SEGMENT_LEN_MIN {
         return Err("more segments than bytes for them");
@@ -431,7 +443,7 @@ fn log_image(cursor: &mut Cursor<'_>) -> Result<LogImage, &'static str> {
         ..LogImage::default()
     };
     for _ in 0..count {
-        let segment = LogSegment(cursor.u64()?);
+        let segment = LogSegment(cursor.lsn()?.0);
         let epoch = Epoch(cursor.u64()?);
         let [first, certain, possible, committed] =
             [cursor.lsn()?, cursor.lsn()?, cursor.lsn()?, cursor.lsn()?];
@@ -473,8 +485,8 @@ fn copies(cursor: &mut Cursor<'_>) -> Result<Copies, &'static str> {
     for _ in 0..count {
         holders.push(CopyHolder {
             storage: StorageId(cursor.array()?),
-            node: cursor.text()?.into(),
-            zone: Zone(cursor.text()?.into()),
+            node: cursor.text()?,
+            zone: Zone(cursor.text()?),
         });
     }
     Ok(Copies {
@@ -516,7 +528,7 @@ impl<'a> Cursor<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A position that has a next one.
+    /// A position, of an entry or a segment, that has a next one.
     fn lsn(&mut self) -> Result<Lsn, &'static str> {
         let lsn = self.u64()?;
         match lsn <= POSITION_MAX {
@@ -525,7 +537,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn text(&mut self) -> Result<Box<str>, &'static str> {
+    fn text(&mut self) -> Result<Arc<str>, &'static str> {
         let len = self.u16()?;
         let bytes = self.bytes(len.into())?;
         let text = std::str::from_utf8(bytes).map_err(|_| "a name that is not UTF-8")?;

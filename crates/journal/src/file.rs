@@ -11,7 +11,7 @@ use holdfast_disk::{Disk, DiskFile};
 
 use crate::{
     error::{Damage, JournalError, Loss, corrupt, failed},
-    format::{BATCH_HEADER_LEN, BLOCK, BLOCK_LEN, BatchHeader, FileHeader},
+    format::{BATCH_HEADER_LEN, BLOCK, BLOCK_LEN, BatchHeader, COUNT_MAX, FileHeader},
 };
 
 const SUFFIX: &str = ".journal";
@@ -142,6 +142,6 @@ pub(crate) fn file_name(seq: u64) -> String {
 
 /// The number that a file is named for.
 pub(crate) fn file_number(name: &str) -> Option<u64> {
-    let seq = name.strip_suffix(SUFFIX)?.parse().ok()?;
-    (file_name(seq) == name).then_some(seq)
+    let seq: u64 = name.strip_suffix(SUFFIX)?.parse().ok()?;
+    (seq < COUNT_MAX && file_name(seq) == name).then_some(seq)
 }

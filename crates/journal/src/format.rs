@@ -18,6 +18,9 @@ pub(crate) const DATA_AT: u64 = 2 * BLOCK;
 /// Bytes of a batch header.
 pub(crate) const BATCH_HEADER_LEN: usize = 64;
 
+/// So that everything that is counted has a next one.
+pub(crate) const COUNT_MAX: u64 = u64::MAX / 2;
+
 const FILE_MAGIC: [u8; 8] = *b"HOLDFQLJ";
 const BATCH_MAGIC: [u8; 4] = *b"HJB\x01";
 const VERSION: u32 = 1;
@@ -111,8 +114,8 @@ impl FileHeader {
             },
         };
         let whole = header.capacity > DATA_AT && header.capacity.is_multiple_of(BLOCK);
-        let ordered =
-            header.first_seq <= header.checkpoint_last && header.checkpoint_last < u64::MAX / 2;
+        let ordered = (1..=header.checkpoint_last).contains(&header.first_seq)
+            && header.checkpoint_last.max(header.generation) < COUNT_MAX;
         match whole && ordered {
             true => Ok(header),
             false => Err("the file header contradicts itself".to_owned()),
@@ -223,7 +226,8 @@ impl BatchHeader {
             records: u32_at(bytes, 48),
             control: bytes[53] != 0,
         };
-        (header.durable < header.seq && header.seq < u64::MAX / 2).then_some((header, crc))
+        let ordered = header.durable < header.seq && header.seq.max(header.generation) < COUNT_MAX;
+        ordered.then_some((header, crc))
     }
 
     /// Bytes that the batch takes in its file.

@@ -11,7 +11,7 @@ use holdfast_qlog::StorageId;
 
 use crate::{
     error::{JournalError, corrupt, failed},
-    format::{BLOCK, BLOCK_LEN, array_at, open_block, seal_block, u64_at},
+    format::{BLOCK, BLOCK_LEN, COUNT_MAX, array_at, open_block, seal_block, u64_at},
 };
 
 const MAGIC: [u8; 8] = *b"HOLDFQLI";
@@ -239,5 +239,9 @@ fn decode(block: &[u8; BLOCK_LEN]) -> Copy {
         0 => Phase::Begun,
         _ => Phase::Made,
     };
-    Ok((identity, phase, u64_at(block, 72)))
+    let newest = u64_at(block, 72);
+    match identity.generation.max(newest) < COUNT_MAX {
+        true => Ok((identity, phase, newest)),
+        false => Err("it counts beyond the last".to_owned()),
+    }
 }

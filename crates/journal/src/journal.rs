@@ -2,12 +2,13 @@
 //! can happen, so tests can decide it too.
 
 mod files;
+mod moving;
 mod open;
 mod stage;
 
 use std::{io, sync::Arc};
 
-use holdfast_disk::{Spares, is_full, write_all_at};
+use holdfast_disk::{DirLock, Spares, is_full, write_all_at};
 use holdfast_qlog::{NodeImage, NodeRecord};
 
 use self::stage::Stage;
@@ -92,6 +93,8 @@ pub struct Journal {
     attempts: u32,
     read_only: bool,
     staging: Vec<u8>,
+    /// Held so that no second process writes here.
+    lock: Option<DirLock>,
 }
 
 #[derive(Debug)]

@@ -17,6 +17,7 @@
 //! | [`journal`]  | appending: the one place that changes a journal                            |
 //! | [`reader`]   | reading entries back, verified                                             |
 //! | [`verify`]   | looking at every byte                                                      |
+//! | [`object`]   | a sealed segment as an object to be uploaded                               |
 //! | [`thread`]   | a queue and a thread around a journal: group commit                        |
 
 mod batch;
@@ -28,6 +29,7 @@ pub mod identity;
 mod index;
 pub mod journal;
 mod metrics;
+pub mod object;
 pub mod options;
 pub mod reader;
 mod recover;

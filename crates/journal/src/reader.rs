@@ -59,6 +59,8 @@ impl Default for State {
 pub(crate) struct FileState {
     pub(crate) file: Arc<JournalFile>,
     pub(crate) damaged: bool,
+    /// Stretches of entries that were written to it, once it is finished.
+    pub(crate) ranges: u64,
     /// Segments of which the file may hold entries that are not in the index, because they are damaged.
     pub(crate) pinned_by: Vec<Key>,
 }
@@ -68,6 +70,7 @@ impl FileState {
         Self {
             file,
             damaged: false,
+            ranges: 0,
             pinned_by: Vec::new(),
         }
     }
@@ -215,7 +218,7 @@ enum Spot {
     End,
 }
 
-fn read_range(
+pub(crate) fn read_range(
     file: &JournalFile,
     key: Key,
     range: Range,

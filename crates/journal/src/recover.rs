@@ -34,6 +34,8 @@ pub(crate) struct Recovery {
     pub(crate) sides: Vec<Side>,
     /// Files in which damage was found, now or before they were finished.
     pub(crate) damaged: BTreeSet<u64>,
+    /// How many ranges the index of each finished file has.
+    pub(crate) ranges: BTreeMap<u64, u64>,
 }
 
 /// Reads `files`, oldest first; there is at least one.
@@ -56,6 +58,7 @@ pub(crate) fn recover(
         image,
         index: Index::default(),
         damaged: BTreeSet::new(),
+        ranges: BTreeMap::new(),
         damage,
         end,
         sides: Vec::new(),
@@ -68,6 +71,9 @@ pub(crate) fn recover(
         if side.damaged {
             recovery.damaged.insert(side.file_seq);
         }
+        recovery
+            .ranges
+            .insert(side.file_seq, side.ranges.len() as u64);
         recovery.insert(&side.ranges);
     }
     recovery.insert(&ranges);

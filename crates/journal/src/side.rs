@@ -7,7 +7,7 @@ use holdfast_disk::{Disk, write_all_at};
 use holdfast_types::{ChannelId, LogSegment, Lsn};
 
 use crate::{
-    format::{u32_at, u64_at},
+    format::{COUNT_MAX, u32_at, u64_at},
     index::{Key, Range},
 };
 
@@ -82,6 +82,9 @@ impl Side {
             let sound = range.count > 0 && range.first.0 > 0 && range.first.0 < u64::MAX / 2;
             sound.then_some((key, range))
         };
+        if !(1..COUNT_MAX).contains(&u64_at(head, 24)) {
+            return Err("of a file without batches");
+        }
         let ranges = body.chunks_exact(RANGE_LEN).map(range);
         Ok(Self {
             file_seq,

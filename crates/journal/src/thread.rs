@@ -11,12 +11,16 @@ use std::{
     time::Instant,
 };
 
-use holdfast_qlog::NodeRecord;
+use holdfast_qlog::{Entry, NodeRecord};
+use holdfast_types::{ChannelId, LogSegment};
 use tokio::sync::oneshot;
 
 use crate::{
     codec, error::AppendError, identity::Identity, journal::Journal, metrics, reader::JournalReader,
 };
+
+/// How many groups are written between two looks at files that little is left of.
+const GROUPS_BETWEEN_MOVES: u64 = 256;
 
 /// A journal that writes on a thread of its own. Dropping it writes what is queued and blocks until that is done.
 #[derive(Debug)]
@@ -83,8 +87,14 @@ enum SpareWork {
 }
 
 #[derive(Debug)]
+enum Work {
+    Append(Vec<NodeRecord>),
+    Mend(ChannelId, LogSegment, Vec<Entry>),
+}
+
+#[derive(Debug)]
 struct Submission {
-    records: Vec<NodeRecord>,
+    work: Work,
     bytes: usize,
     outcome: oneshot::Sender<Result<(), AppendError>>,
 }
@@ -136,8 +146,19 @@ impl JournalThread {
     /// Queues records to be written as one group. The order of submissions is the order in the journal.
     #[must_use = "the outcome is only known from the completion"]
     pub fn submit(&self, records: Vec<NodeRecord>) -> Completion {
-        let (outcome, learn) = oneshot::channel();
         let bytes = records.iter().map(codec::len).sum();
+        self.queue(Work::Append(records), bytes)
+    }
+
+    /// Queues entries to be written again; see [`Journal::mend`].
+    #[must_use = "the outcome is only known from the completion"]
+    pub fn mend(&self, log: ChannelId, segment: LogSegment, entries: Vec<Entry>) -> Completion {
+        let bytes = entries.iter().map(|e| e.payload.len()).sum();
+        self.queue(Work::Mend(log, segment, entries), bytes)
+    }
+
+    fn queue(&self, work: Work, bytes: usize) -> Completion {
+        let (outcome, learn) = oneshot::channel();
         let mut queue = self.queue.queue();
         let refusal = if queue.closed {
             Some((AppendError::Closed, "closed"))
@@ -155,7 +176,7 @@ impl JournalThread {
         }
         queue.bytes += bytes;
         queue.submissions.push_back(Submission {
-            records,
+            work,
             bytes,
             outcome,
         });
@@ -220,37 +241,45 @@ impl Waiting {
     }
 
     fn write_until_closed(&self, mut journal: Journal, spares: usize, group_bytes_max: usize) {
+        let mut groups = 0_u64;
         while let Some(group) = self.next_group(group_bytes_max) {
-            let started = Instant::now();
-            let records: Vec<&[NodeRecord]> = group.iter().map(|s| &*s.records).collect();
-            let outcomes = journal.append_groups(&records);
-            let took = started.elapsed();
-            let bytes = group.iter().map(|s| s.bytes).sum();
-            let done = outcomes.iter().filter(|o| o.is_ok()).count();
-            if done > 0 {
-                let records = records.iter().map(|r| r.len()).sum();
-                metrics::group(done, records, bytes, took);
-            }
-            for (submission, outcome) in group.into_iter().zip(outcomes) {
-                if let Err(e) = &outcome {
-                    metrics::rejected(1, reason(e));
+            let bytes = group.iter().map(|s| s.bytes).sum::<usize>();
+            write(&mut journal, group);
+            groups += 1;
+            let idle = {
+                let mut queue = self.queue();
+                queue.bytes -= bytes;
+                metrics::queued(queue.bytes);
+                if journal.spares().count() < spares && queue.spares == SpareWork::Idle {
+                    queue.spares = SpareWork::Wanted;
+                    self.spares_wanted.notify_one();
                 }
-                // Who dropped the receiver learns the outcome by reading.
-                drop(submission.outcome.send(outcome));
-            }
-            let mut queue = self.queue();
-            queue.bytes -= bytes;
-            metrics::queued(queue.bytes);
-            if journal.spares().count() < spares && queue.spares == SpareWork::Idle {
-                queue.spares = SpareWork::Wanted;
-                self.spares_wanted.notify_one();
+                queue.submissions.is_empty()
+            };
+            // When nobody waits, and now and then when somebody always does.
+            if idle || groups.is_multiple_of(GROUPS_BETWEEN_MOVES) {
+                self.compact(&mut journal);
             }
         }
         match journal.close() {
             // It was said when it became so.
             Ok(()) | Err(AppendError::ReadOnly) => {}
             Err(e) => {
-                tracing::warn!(error = %e, "cannot mark the end of the journal; nothing is lost")
+                tracing::warn!(error = %e, "cannot mark the end of the journal; nothing is lost");
+            }
+        }
+    }
+
+    /// Moves entries that hold files back, a step at a time for as long as nobody waits.
+    fn compact(&self, journal: &mut Journal) {
+        loop {
+            match journal.compact() {
+                Ok(true) if self.queue().submissions.is_empty() => {}
+                Ok(_) | Err(AppendError::ReadOnly) => return,
+                Err(e) => {
+                    tracing::warn!(error = %e, "cannot move entries out of an old file of the journal");
+                    return;
+                }
             }
         }
     }
@@ -275,6 +304,62 @@ impl Waiting {
             group.extend(queue.submissions.pop_front());
         }
         Some(group)
+    }
+}
+
+/// Writes what has gathered and tells everyone concerned. Entries to be mended are rare, and written on their own.
+fn write(journal: &mut Journal, group: Vec<Submission>) {
+    let mut appends: Vec<(Vec<NodeRecord>, Submitter)> = Vec::new();
+    for Submission {
+        work,
+        bytes,
+        outcome,
+    } in group
+    {
+        match work {
+            Work::Append(records) => appends.push((records, Submitter { bytes, outcome })),
+            Work::Mend(log, segment, entries) => {
+                append(journal, std::mem::take(&mut appends));
+                let submitter = Submitter { bytes, outcome };
+                submitter.tell(journal.mend(log, segment, &entries));
+            }
+        }
+    }
+    append(journal, appends);
+}
+
+fn append(journal: &mut Journal, group: Vec<(Vec<NodeRecord>, Submitter)>) {
+    if group.is_empty() {
+        return;
+    }
+    let started = Instant::now();
+    let records: Vec<&[NodeRecord]> = group.iter().map(|(records, _)| &**records).collect();
+    let outcomes = journal.append_groups(&records);
+    let took = started.elapsed();
+    let done = outcomes.iter().filter(|o| o.is_ok()).count();
+    if done > 0 {
+        let records = records.iter().map(|r| r.len()).sum();
+        let bytes = group.iter().map(|(_, s)| s.bytes).sum();
+        metrics::group(done, records, bytes, took);
+    }
+    for ((_, submitter), outcome) in group.into_iter().zip(outcomes) {
+        submitter.tell(outcome);
+    }
+}
+
+#[derive(Debug)]
+struct Submitter {
+    bytes: usize,
+    outcome: oneshot::Sender<Result<(), AppendError>>,
+}
+
+impl Submitter {
+    fn tell(self, outcome: Result<(), AppendError>) {
+        if let Err(e) = &outcome {
+            metrics::rejected(1, reason(e));
+        }
+        // Who dropped the receiver learns the outcome by reading.
+        drop(self.outcome.send(outcome));
     }
 }
 

@@ -15,6 +15,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
         &["holdfast-types", "holdfast-expr", "holdfast-index"],
     ),
     ("holdfast-runtime", &["holdfast-types"]),
+    // The protocol of the quorum log: values and state machines without I/O.
+    ("holdfast-qlog", &["holdfast-types"]),
     // `index` for the query vectors that a placeholder decodes to.
     (
         "holdfast-proto",
@@ -42,8 +44,11 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-runtime",
         ],
     ),
-    // The protocol of the quorum log: values and state machines without I/O.
-    ("holdfast-qlog", &["holdfast-types"]),
+    // The journal of a log-node: the records of `qlog`, on a disk.
+    (
+        "holdfast-journal",
+        &["holdfast-types", "holdfast-disk", "holdfast-qlog"],
+    ),
     // The servers of the quorum log.
     (
         "holdfast-log-node",
@@ -68,11 +73,6 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-qlog",
             "holdfast-wal",
         ],
-    ),
-    // The journal of a log-node: the records of `qlog`, on a disk.
-    (
-        "holdfast-journal",
-        &["holdfast-types", "holdfast-disk", "holdfast-qlog"],
     ),
     // `meta` for the pointers to manifests.
     (

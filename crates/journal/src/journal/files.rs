@@ -45,9 +45,12 @@ impl Journal {
             room,
             urgent,
         )?;
-        self.finish_file();
+        let ranges = self.finish_file();
         {
             let state = &mut *self.shared.state_mut();
+            if let Some(finished) = state.files.get_mut(&(beginning.file_seq - 1)) {
+                finished.ranges = ranges;
+            }
             let state_of = FileState::new(Arc::clone(&file));
             state.files.insert(file.header.file_seq, state_of);
         }
@@ -56,8 +59,8 @@ impl Journal {
         self.reclaim().map_err(WriteError::Before)
     }
 
-    /// Leaves the index of the file that is finished beside it.
-    fn finish_file(&self) {
+    /// Leaves the index of the file that is finished beside it, and says how long it is.
+    fn finish_file(&self) -> u64 {
         let seq = self.tail.file.header.file_seq;
         let side = {
             let state = self.shared.state();
@@ -69,6 +72,7 @@ impl Journal {
             }
         };
         self.write_side(&side, self.tail.file.seed);
+        side.ranges.len() as u64
     }
 
     pub(super) fn write_side(&self, side: &Side, seed: u32) {
@@ -102,15 +106,15 @@ impl Journal {
             let Some(FileState { file, .. }) = free else {
                 return Ok(());
             };
-            self.give_back(file)?;
+            self.give_back(&file)?;
         }
     }
 
-    fn give_back(&self, file: Arc<JournalFile>) -> io::Result<()> {
+    fn give_back(&self, file: &Arc<JournalFile>) -> io::Result<()> {
         let disk = &self.shared.disk;
         let dir = &self.shared.dir;
         // A reader that still has it open must not see it change.
-        let spare = (Arc::strong_count(&file) == 1)
+        let spare = (Arc::strong_count(file) == 1)
             .then(|| self.spares.path_for_recycling(file.header.capacity))
             .flatten();
         match &spare {

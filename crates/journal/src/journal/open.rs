@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use holdfast_disk::{Disk, FileSizes, RealDisk, Spares, write_all_at};
+use holdfast_disk::{DirLock, Disk, FileSizes, RealDisk, Spares, write_all_at};
 
 use super::{
     Journal, Recovered, Tail, WriteError,
@@ -86,17 +86,23 @@ impl Journal {
         Ok((journal, recovered))
     }
 
-    /// As [`Self::open`], on the machine's file system.
+    /// As [`Self::open`], on the machine's file system, in a directory that no other process uses meanwhile.
     ///
     /// # Errors
-    /// As [`Self::open`]. That no other process uses the directory is the caller's to see to, with
-    /// [`holdfast_disk::DirLock`].
+    /// As [`Self::open`], and [`JournalError::Locked`].
     pub fn open_real(
         dir: &Path,
         owner: &Owner,
         options: &Options,
     ) -> Result<(Self, Recovered), JournalError> {
-        Self::open(Arc::new(RealDisk), dir, owner, options)
+        RealDisk.create_dir(dir).map_err(failed("create", dir))?;
+        let Some(lock) = DirLock::take(dir).map_err(failed("lock", dir))? else {
+            let path = dir.to_owned();
+            return Err(JournalError::Locked { path });
+        };
+        let (mut journal, recovered) = Self::open(Arc::new(RealDisk), dir, owner, options)?;
+        journal.lock = Some(lock);
+        Ok((journal, recovered))
     }
 }
 
@@ -160,6 +166,7 @@ impl Opening<'_> {
             end,
             sides,
             damaged,
+            ranges,
             ..
         } = recovery;
         let newest = Arc::clone(files.last().expect("there is a file"));
@@ -176,6 +183,7 @@ impl Opening<'_> {
         for file in files {
             let seq = file.header.file_seq;
             let mut file = FileState::new(file);
+            file.ranges = ranges.get(&seq).copied().unwrap_or(0);
             if damaged.contains(&seq) {
                 file.pin(&state.image);
             }
@@ -237,6 +245,7 @@ impl Opening<'_> {
             tail: Tail { file, place },
             attempts: 0,
             read_only: false,
+            lock: None,
             staging: Vec::new(),
         }
     }

@@ -1,9 +1,9 @@
 //! Whether records follow from what the journal holds, asked before anything is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
-use holdfast_qlog::{NodeImage, NodeRecord, image::OutOfOrder};
-use holdfast_types::Lsn;
+use holdfast_qlog::{LogImage, NodeImage, NodeRecord, image::OutOfOrder};
+use holdfast_types::{ChannelId, Lsn};
 
 use crate::{codec, error::AppendError, index::Key};
 
@@ -43,8 +43,8 @@ impl<'a> Stage<'a> {
                 || self.logs.logs.contains_key(&log)
                 || logs.logs.contains_key(&log);
             if whole {
-                if !logs.logs.contains_key(&log) {
-                    logs.logs.insert(log, self.log(log, &tails));
+                if let Entry::Vacant(new) = logs.logs.entry(log) {
+                    new.insert(self.log(log, &tails));
                     tails.retain(|(of, _), _| *of != log);
                 }
                 logs.apply(record)?;
@@ -78,11 +78,7 @@ impl<'a> Stage<'a> {
     }
 
     /// A log as it will be.
-    fn log(
-        &self,
-        log: holdfast_types::ChannelId,
-        tails: &BTreeMap<Key, Lsn>,
-    ) -> holdfast_qlog::LogImage {
+    fn log(&self, log: ChannelId, tails: &BTreeMap<Key, Lsn>) -> LogImage {
         if let Some(staged) = self.logs.logs.get(&log) {
             return staged.clone();
         }

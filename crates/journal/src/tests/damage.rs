@@ -283,7 +283,7 @@ fn a_gap_is_filled_from_peers() {
     for block in (2..end / 4096).rev() {
         let disk = sample.disk.image(1);
         disk.damage(newest, |bytes| {
-            bytes[block as usize * 4096..][..4096].fill(0xff)
+            bytes[block as usize * 4096..][..4096].fill(0xff);
         });
         let Ok((mut journal, recovered)) = open(&disk) else {
             continue;

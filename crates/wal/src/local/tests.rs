@@ -353,7 +353,7 @@ async fn a_missing_file_in_the_middle_is_noticed_at_once() {
 #[tokio::test]
 async fn a_missing_newest_file_is_noticed_whether_or_not_there_are_older_ones() {
     for records in [1, 6] {
-        let disk = FaultyDisk::new(1);
+        let disk = SimDisk::new(1);
         {
             let wal = on(&disk, small());
             let (writer, _) = wal.open_writer(CHANNEL, Epoch(1)).await.unwrap();
