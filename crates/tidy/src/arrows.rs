@@ -74,6 +74,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
         "holdfast-journal",
         &["holdfast-types", "holdfast-disk", "holdfast-qlog"],
     ),
+    // Whole clusters of the protocol under a seeded scheduler; nothing uses it.
+    ("holdfast-wal-sim", &["holdfast-types", "holdfast-qlog"]),
     // `meta` for the pointers to manifests.
     (
         "holdfast-storage",

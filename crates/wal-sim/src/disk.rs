@@ -101,14 +101,6 @@ impl Disk {
             .collect()
     }
 
-    pub(crate) fn len(&self, log: ChannelId, segment: LogSegment) -> Lsn {
-        self.image
-            .logs
-            .get(&log)
-            .and_then(|l| l.segments.get(&segment))
-            .map_or(Lsn(0), |s| s.certain)
-    }
-
     /// One record becomes unreadable: an entry, and all behind it in its segment cannot be vouched for; or something that
     /// the disk cannot do without.
     pub(crate) fn rot(&mut self, rng: &mut Rng) {
@@ -116,14 +108,29 @@ impl Disk {
             self.damaged = true;
             return;
         }
-        let which = rng.below(self.content.len() as u64) as usize;
-        let Some(((log, segment), held)) = self.content.iter_mut().nth(which) else {
-            return;
-        };
-        if held.is_empty() {
+        // Mostly one of a log's last segment: that is where it hurts.
+        let last = rng.chance(700_000);
+        let log = self
+            .content
+            .keys()
+            .nth(rng.below(self.content.len() as u64) as usize);
+        let log = log.map(|(log, _)| *log);
+        let of_log = self
+            .content
+            .iter_mut()
+            .filter(|((l, _), _)| Some(*l) == log);
+        let mut of_log: Vec<_> = of_log.filter(|(_, held)| !held.is_empty()).collect();
+        if of_log.is_empty() {
             return;
         }
-        let at = rng.below(held.len() as u64) as usize;
+        let which = if last {
+            of_log.len() - 1
+        } else {
+            rng.below(of_log.len() as u64) as usize
+        };
+        let ((log, segment), held) = of_log.swap_remove(which);
+        let len = held.len() as u64;
+        let at = (len - 1 - rng.below(if last { len.min(8) } else { len })) as usize;
         let lsn = held[at].lsn;
         held.truncate(at);
         let state = self.image.logs.get_mut(log);

@@ -120,6 +120,14 @@ impl World {
             self.nodes[n].disk.rot(&mut self.rng);
             self.counts.losses += 1;
             trace!(self, "n{n}: rot");
+            // Damage is only ever missed when the log is recovered while another copy is away.
+            if self.rng.chance(700_000) {
+                for p in 0..PROCESSES {
+                    self.crash_process(p);
+                }
+                let other = (n + 1 + self.rng.below(NODES as u64 - 1) as usize) % NODES;
+                self.nodes[other].paused = self.now + Duration::from_millis(3_000);
+            }
         }
     }
 

@@ -187,10 +187,10 @@ impl World {
                 let tag = self.tag(p, log, Role::Watch);
                 let caller = tag.caller();
                 self.send(NODES + p, META, Event::MetaView { caller });
-                if self.rng.chance(300_000) {
-                    let tick = self.wall(p);
-                    self.drive_writer(p, log, WriterEvent::Announce { tick })?;
-                }
+            }
+            if self.rng.chance(100_000) {
+                let tick = self.wall(p);
+                self.drive_writer(p, log, WriterEvent::Announce { tick })?;
             }
         }
         Ok(())

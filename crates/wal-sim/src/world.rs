@@ -27,7 +27,7 @@ pub(crate) const LOGS: u32 = 2;
 /// The metadata store, as a host of the network; nodes and processes come before it.
 pub(crate) const META: usize = NODES + PROCESSES;
 /// Most by which the clocks of two processes differ.
-pub(crate) const CLOCK_BOUND: Duration = Duration::from_millis(400);
+pub(crate) const CLOCK_BOUND: Duration = Duration::from_secs(3);
 /// Longest time in which a healed cluster must serve again.
 const LIVENESS_MAX: Duration = Duration::from_secs(60);
 

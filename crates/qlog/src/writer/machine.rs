@@ -435,7 +435,7 @@ impl Writer {
                 peer.out = true;
             }
             // Only a recoverer of a higher epoch ends a segment that this writer has not ended.
-            Reject::Ended { .. } => return self.step_down(Epoch(epoch.0 + 1), actions),
+            Reject::Ended { .. } => self.step_down(Epoch(epoch.0 + 1), actions),
             Reject::Fenced { .. }
             | Reject::Storage { .. }
             | Reject::Cluster
