@@ -119,7 +119,7 @@ impl World {
             self,
             "n{n} <- {:?} {:?}",
             Tag::of(caller),
-            crate::brief(&request.ask)
+            crate::text::brief(&request.ask)
         );
         let event = NodeEvent::Request { caller, request };
         let actions = machine.step(event, self.now);
@@ -241,7 +241,7 @@ impl World {
             self,
             "n{n} -> {:?} {:?}",
             Tag::of(to),
-            crate::brief_answer(&reply.answer)
+            crate::text::brief_answer(&reply.answer)
         );
         // A disk without a say may say anything.
         let counts = self.nodes[n]

@@ -448,7 +448,7 @@ impl World {
         trace!(
             self,
             "meta: {tag:?} txn {id}: applied {applied}: {}",
-            crate::describe(txn)
+            crate::text::describe(txn)
         );
         if applied {
             self.fold(1);
