@@ -75,7 +75,15 @@ pub const ARROWS: &[(&str, &[&str])] = &[
         &["holdfast-types", "holdfast-disk", "holdfast-qlog"],
     ),
     // Whole clusters of the protocol under a seeded scheduler; nothing uses it.
-    ("holdfast-wal-sim", &["holdfast-types", "holdfast-qlog"]),
+    (
+        "holdfast-wal-sim",
+        &[
+            "holdfast-types",
+            "holdfast-disk",
+            "holdfast-qlog",
+            "holdfast-journal",
+        ],
+    ),
     // `meta` for the pointers to manifests.
     (
         "holdfast-storage",

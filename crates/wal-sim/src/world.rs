@@ -28,6 +28,8 @@ pub(crate) const LOGS: u32 = 2;
 pub(crate) const META: usize = NODES + PROCESSES;
 /// Most by which the clocks of two processes differ.
 pub(crate) const CLOCK_BOUND: Duration = Duration::from_secs(3);
+/// One in so many seeds has disks of bytes, under the journal that ships.
+pub(crate) const BYTES_EVERY: u64 = 8;
 /// Longest time in which a healed cluster must serve again.
 const LIVENESS_MAX: Duration = Duration::from_secs(60);
 
@@ -233,10 +235,14 @@ impl World {
         } else {
             &["a", "b", "a", "b", "a"]
         };
+        let of_bytes = seed % BYTES_EVERY == BYTES_EVERY - 1;
         let nodes = zones
             .iter()
             .enumerate()
-            .map(|(n, zone)| SimNode::new(n, Zone((*zone).into())))
+            .map(|(n, zone)| {
+                let disk = of_bytes.then(|| rng.next());
+                SimNode::new(n, Zone((*zone).into()), disk)
+            })
             .collect();
         let victim = rng.below(NODES as u64) as usize;
         let mut world = Self {
@@ -431,7 +437,7 @@ impl World {
                 address: n.name.clone(),
                 zone: n.zone.clone(),
                 storage: n.disk.storage,
-                generation: n.disk.generation,
+                generation: n.disk.generation(),
                 state: n.state(),
                 free_bytes: 50,
                 total_bytes: 100,
