@@ -222,9 +222,11 @@ impl World {
                     end,
                 } => {
                     let node = &self.nodes[n];
-                    let entries =
-                        node.disk
-                            .read(read.log, read.segment, read.from, through, read.bytes_max);
+                    let entries = node.disk.read(
+                        (read.log, read.segment),
+                        (read.from, through),
+                        read.bytes_max,
+                    );
                     let reply = Reply {
                         storage: node.disk.storage,
                         credits: PENDING_BYTES_MAX,
