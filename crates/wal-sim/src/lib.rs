@@ -5,6 +5,7 @@
 mod client;
 mod disk;
 mod faults;
+mod healing;
 mod meta;
 mod nemesis;
 mod node;

@@ -17,7 +17,13 @@ use holdfast_qlog::{
 use holdfast_types::{ChannelId, Epoch};
 
 use crate::{
-    client::Client, faults::Faults, meta::Meta, node::SimNode, process::SimProcess, rng::Rng,
+    client::Client,
+    faults::Faults,
+    healing::{HEALING_MAX, Healing},
+    meta::Meta,
+    node::SimNode,
+    process::SimProcess,
+    rng::Rng,
 };
 
 pub(crate) const CLUSTER: ClusterId = ClusterId([7; 16]);
@@ -113,6 +119,7 @@ pub(crate) enum Role {
     Reader,
     Detector,
     Watch,
+    Healer,
 }
 
 /// What a [`Caller`] stands for.
@@ -132,6 +139,7 @@ impl Tag {
             Role::Reader => 2,
             Role::Detector => 3,
             Role::Watch => 4,
+            Role::Healer => 5,
         };
         Caller(
             u64::from(self.life) << 32
@@ -152,7 +160,8 @@ impl Tag {
                 1 => Role::Recoverer,
                 2 => Role::Reader,
                 3 => Role::Detector,
-                _ => Role::Watch,
+                4 => Role::Watch,
+                _ => Role::Healer,
             },
         }
     }
@@ -210,6 +219,7 @@ pub(crate) struct World {
     pub(crate) kept_down: Option<usize>,
     /// A promotion that nothing called for.
     pub(crate) spurious: Option<(usize, ChannelId)>,
+    pub(crate) healing: Healing,
     hash: u64,
     pub(crate) trace: Option<Vec<String>>,
 }
@@ -267,6 +277,7 @@ impl World {
             calm: false,
             kept_down: None,
             spurious: None,
+            healing: Healing::default(),
             hash: 0xcbf2_9ce4_8422_2325,
             trace: traced.then(Vec::new),
             rng,
@@ -306,8 +317,25 @@ impl World {
                 return Err(self.stuck());
             }
         }
+        self.heal()?;
         self.counts.simulated_ms = (self.now - began).as_millis() as u64;
         self.check_rejected()
+    }
+
+    /// Every segment that has ended gets all its copies again.
+    fn heal(&mut self) -> Step {
+        let marks = self.ended();
+        let deadline = self.now + HEALING_MAX;
+        loop {
+            self.heal_tick()?;
+            for _ in 0..50 {
+                self.next()?;
+            }
+            let whole = self.is_whole(&marks);
+            if whole.is_ok() || self.now > deadline {
+                return whole;
+            }
+        }
     }
 
     /// What was run, in one number.

@@ -35,6 +35,8 @@ pub(super) struct Last {
     pub(super) heard: BTreeMap<StorageId, Duration>,
     /// Nodes that take the place of lost ones and have not answered yet, and since when.
     pub(super) trying: BTreeMap<StorageId, Duration>,
+    /// Disks that take no entries any more.
+    pub(super) refuses: Vec<StorageId>,
     /// Those that were tried in vain.
     pub(super) vain: Vec<StorageId>,
 }
@@ -54,6 +56,7 @@ impl Last {
             repaired: BTreeMap::new(),
             heard: BTreeMap::new(),
             trying: BTreeMap::new(),
+            refuses: Vec::new(),
             vain: Vec::new(),
             descriptor,
         }
@@ -191,11 +194,28 @@ impl Last {
     pub(super) fn can_repair(&self, patience: Duration, now: Duration) -> bool {
         let answers = |i: &usize| {
             let storage = self.copies.holders[*i].storage;
+            let end = self.end.unwrap_or(Lsn(0));
             self.has(*i, Lsn(0))
+                && (self.has(*i, end) || !self.refuses.contains(&storage))
                 && (self.trying.contains_key(&storage) || self.is_heard(storage, patience, now))
         };
         self.copies
             .suffice((0..self.copies.holders.len()).filter(answers))
+    }
+
+    /// Goes back to the segment's own holders when enough of them have everything: they came back.
+    pub(super) fn prefer_own(&mut self) {
+        let Some(end) = self.end else {
+            return;
+        };
+        let own = &self.descriptor.copies;
+        let has = |i: &usize| {
+            let len = self.lens.get(&own.holders[*i].storage);
+            len.is_some_and(|len| *len >= end)
+        };
+        if *own != self.copies && own.suffice((0..own.holders.len()).filter(has)) {
+            self.copies = own.clone();
+        }
     }
 
     /// Whether enough copies have everything, and the stamp of the last entry is known.
@@ -222,8 +242,12 @@ impl Last {
         rule: CopyRule,
         (patience, now): (Duration, Duration),
     ) -> bool {
-        let answers =
-            |storage| self.lens.contains_key(&storage) && self.is_heard(storage, patience, now);
+        let end = self.end.unwrap_or(Lsn(0));
+        let answers = |storage| {
+            let len = self.lens.get(&storage);
+            len.is_some_and(|len| *len >= end || !self.refuses.contains(&storage))
+                && self.is_heard(storage, patience, now)
+        };
         let alive: Vec<CopyHolder> = self
             .copies
             .holders
@@ -242,7 +266,11 @@ impl Last {
         let health = Health {
             nodes: nodes
                 .iter()
-                .filter(|n| !lost.contains(&n.storage) && !self.vain.contains(&n.storage))
+                .filter(|n| {
+                    ![&lost, &self.vain, &self.refuses]
+                        .iter()
+                        .any(|not| not.contains(&n.storage))
+                })
                 .cloned()
                 .collect(),
             gone: gone.to_vec(),
@@ -251,6 +279,7 @@ impl Last {
         let Some(copies) = substitutes(log, &self.descriptor, &alive, &health, rule, now) else {
             // Those that were tried may be back.
             self.vain.clear();
+            self.refuses.clear();
             return false;
         };
         self.copies = copies;

@@ -347,6 +347,7 @@ impl Recoverer {
                 *len = (*len).max(lsn);
                 last.repaired.remove(&reply.storage);
                 last.trying.remove(&reply.storage);
+                last.refuses.retain(|storage| *storage != reply.storage);
             }
             Answer::Entries(entries) if entries.log == log && entries.segment == last.segment => {
                 last.reading = None;
@@ -365,6 +366,10 @@ impl Recoverer {
             } if of == log => match why {
                 Reject::Fenced { promise } if promise > epoch => {
                     return self.overtaken(promise, actions);
+                }
+                Reject::ReadOnly | Reject::Full if segment == last.segment => {
+                    last.refuses.push(reply.storage);
+                    last.trying.remove(&reply.storage);
                 }
                 Reject::Behind { len } if segment == last.segment => {
                     last.lens.insert(reply.storage, len);
@@ -455,6 +460,7 @@ impl Recoverer {
             }
             let patience = self.options.replace_after;
             last.give_up_trying(patience, now);
+            last.prefer_own();
             let late = now.saturating_sub(work.began) >= patience;
             let lacking = late
                 && !last.can_repair(patience, now)
