@@ -20,6 +20,9 @@ pub(crate) const HEALING_MAX: Duration = Duration::from_secs(120);
 pub(crate) struct Healing {
     mending: BTreeMap<ChannelId, (LogSegment, Mend)>,
     done: BTreeMap<(ChannelId, LogSegment), ()>,
+    /// Transactions so far: an answer to an earlier one is not for the segment that is being mended now.
+    transactions: u64,
+    sent: BTreeMap<ChannelId, u64>,
 }
 
 const HEALER: usize = 0;
@@ -97,7 +100,10 @@ impl World {
         self.heal_act(log, actions)
     }
 
-    pub(crate) fn heal_txn(&mut self, log: ChannelId, outcome: TxnOutcome) -> Step {
+    pub(crate) fn heal_txn(&mut self, log: ChannelId, id: u64, outcome: TxnOutcome) -> Step {
+        if self.healing.sent.get(&log) != Some(&id) {
+            return Ok(());
+        }
         let Some((_, mend)) = self.healing.mending.get_mut(&log) else {
             return Ok(());
         };
@@ -120,7 +126,10 @@ impl World {
                     }
                 }
                 MendAction::Txn(txn) => {
-                    let event = Event::MetaTxn { caller, id: 1, txn };
+                    self.healing.transactions += 1;
+                    let id = self.healing.transactions;
+                    self.healing.sent.insert(log, id);
+                    let event = Event::MetaTxn { caller, id, txn };
                     self.send(NODES + HEALER, META, event);
                 }
                 MendAction::Done => {
@@ -130,6 +139,7 @@ impl World {
                     }
                 }
                 MendAction::Stale => {
+                    self.healing.sent.remove(&log);
                     self.healing.mending.remove(&log);
                 }
             }

@@ -250,7 +250,7 @@ impl World {
         match tag.role {
             Role::Writer => self.drive_writer(p, log, WriterEvent::Txn { id, outcome }),
             Role::Recoverer => self.drive_recoverer(p, log, RecoverEvent::Txn { id, outcome }),
-            Role::Healer => self.heal_txn(log, outcome),
+            Role::Healer => self.heal_txn(log, id, outcome),
             Role::Reader | Role::Detector | Role::Watch => Ok(()),
         }
     }

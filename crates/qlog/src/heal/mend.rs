@@ -107,6 +107,7 @@ impl Mend {
     pub fn step(&mut self, event: MendEvent, now: Duration) -> Vec<MendAction> {
         match event {
             MendEvent::Reply { from, reply } => self.reply(&from, reply, now),
+            MendEvent::Txn(_) if !self.recording => Vec::new(),
             MendEvent::Txn(TxnOutcome::Applied) => vec![MendAction::Done],
             // Applied or not: whoever looks at the metadata sees it.
             MendEvent::Txn(TxnOutcome::Refused | TxnOutcome::Unknown) => vec![MendAction::Stale],
