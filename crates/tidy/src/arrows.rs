@@ -8,6 +8,8 @@ use serde_json::Value;
 /// Development dependencies are free: tests may look anywhere.
 pub const ARROWS: &[(&str, &[&str])] = &[
     ("holdfast-types", &[]),
+    // The protocol of the quorum log: values and state machines without I/O.
+    ("holdfast-qlog", &["holdfast-types"]),
     ("holdfast-expr", &["holdfast-types"]),
     ("holdfast-index", &["holdfast-types"]),
     (
@@ -42,8 +44,6 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-runtime",
         ],
     ),
-    // The protocol of the quorum log: values and state machines without I/O.
-    ("holdfast-qlog", &["holdfast-types"]),
     // The servers of the quorum log.
     (
         "holdfast-log-node",
