@@ -44,6 +44,11 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-runtime",
         ],
     ),
+    // The journal of a log-node: the records of `qlog`, on a disk.
+    (
+        "holdfast-journal",
+        &["holdfast-types", "holdfast-disk", "holdfast-qlog"],
+    ),
     // The servers of the quorum log.
     (
         "holdfast-log-node",
@@ -68,11 +73,6 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-qlog",
             "holdfast-wal",
         ],
-    ),
-    // The journal of a log-node: the records of `qlog`, on a disk.
-    (
-        "holdfast-journal",
-        &["holdfast-types", "holdfast-disk", "holdfast-qlog"],
     ),
     // Whole clusters of the protocol under a seeded scheduler; nothing uses it.
     (
