@@ -89,8 +89,13 @@ impl World {
             }
         };
         let known = self.generations.entry(node.disk.storage).or_default();
-        let data_loss = found.generation < *known || found.damaged;
-        if !data_loss {
+        let storage = node.disk.storage;
+        // The verdict is kept: a journal counts its starts, so an old copy would catch up by being started often.
+        let data_loss =
+            found.generation < *known || found.damaged || self.condemned.contains(&storage);
+        if data_loss {
+            self.condemned.insert(storage);
+        } else {
             *known = found.generation + 1;
             node.disk.started(*known);
         }

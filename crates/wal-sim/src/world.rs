@@ -208,6 +208,8 @@ pub(crate) struct World {
     pub(crate) meta_away: Duration,
     /// What the store says about each disk's generation.
     pub(crate) generations: BTreeMap<holdfast_qlog::StorageId, u64>,
+    /// Disks that were found to have lost something; the store remembers.
+    pub(crate) condemned: BTreeSet<holdfast_qlog::StorageId>,
     pub(crate) blocked: BTreeSet<(usize, usize)>,
     /// The one node whose disk may lose something.
     pub(crate) victim: usize,
@@ -268,6 +270,7 @@ impl World {
             meta: Meta::default(),
             meta_away: Duration::ZERO,
             generations: BTreeMap::new(),
+            condemned: BTreeSet::new(),
             blocked: BTreeSet::new(),
             victim,
             storages: 100,
