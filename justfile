@@ -33,6 +33,10 @@ crash seed="1":
 model *words:
     cargo run --release -p holdfast-wal-model -- {{words}}
 
+# Simulate the quorum log: just sim --seeds 100000, or just sim --seed 17 --trace
+sim *words:
+    cargo run --release -p holdfast-wal-sim -- {{words}}
+
 # Start a server on ./holdfast-data
 run *flags:
     cargo run --release -- standalone {{flags}}

@@ -1,5 +1,7 @@
 //! What to do after a loss: which segments lack copies, who uploads them, who gets a new copy, what may be trimmed.
 
+mod mend;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use holdfast_types::{ChannelId, LogSegment, Lsn};
@@ -9,6 +11,8 @@ use crate::{
     meta::{Gone, LogView, NodeRegistration, NodeState, SegmentDescriptor, SegmentState},
     place::{CopyRule, place, score},
 };
+
+pub use mend::{Mend, MendAction, MendEvent, MendOptions};
 
 /// Time without progress after which the next in line uploads a segment.
 pub const UPLOAD_PATIENCE: Duration = Duration::from_secs(20);

@@ -131,6 +131,9 @@ pub struct SealOne {
     pub epoch: Epoch,
 }
 
+/// In place of an epoch, where the bytes are fixed and no promise is concerned.
+pub const SETTLED: Epoch = Epoch(u64::MAX);
+
 /// Entries that a copy lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repair {
@@ -138,7 +141,7 @@ pub struct Repair {
     pub log: ChannelId,
     /// The segment.
     pub segment: LogSegment,
-    /// The recoverer's epoch; never below the node's promise.
+    /// The recoverer's epoch, never below the node's promise; [`SETTLED`] when the end is fixed.
     pub epoch: Epoch,
     /// Where the metadata ended the segment: then its bytes are fixed, and no promise is asked for. `None` from a
     /// recoverer, which has yet to decide that.

@@ -294,3 +294,6 @@ pub const GONE_PREFIX: &str = "wal/gone/";
 pub fn gone_key(storage: StorageId) -> String {
     format!("{GONE_PREFIX}{storage}")
 }
+
+#[cfg(test)]
+mod tests;

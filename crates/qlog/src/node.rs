@@ -4,6 +4,7 @@
 //! says, in that order, many tickets in one sync if it likes, and reports the last durable ticket. Whatever was not
 //! reported when the process ends may or may not be in the image that the next life begins with.
 
+mod answer;
 mod machine;
 
 use std::sync::Arc;

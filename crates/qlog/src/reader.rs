@@ -11,6 +11,7 @@ use crate::{
     entry::Entry,
     messages::{Answer, Ask, ClusterId, Entries, Owner, Read, Reply, Request, Visibility},
     meta::{LogView, ManifestRef, SegmentDescriptor, SegmentState},
+    rules::{Rule, kept},
 };
 
 /// A reader's names and bounds.
@@ -240,7 +241,11 @@ impl Reader {
             }) if log == self.options.log && from == segment => {
                 // A late answer from the time when the segment went on is held to what was committed then.
                 let known = descriptor.end();
-                let through = known.unwrap_or(committed.min(end.unwrap_or(committed)));
+                let through = if kept(Rule::ReadersWaitForCommit) {
+                    known.unwrap_or(committed.min(end.unwrap_or(committed)))
+                } else {
+                    Lsn(u64::MAX)
+                };
                 let before = self.next;
                 let actions = self.deliver(entries, through);
                 self.asked = None;

@@ -9,6 +9,7 @@
 //! what it waits for.
 
 mod decide;
+mod last;
 mod machine;
 
 use std::{sync::Arc, time::Duration};

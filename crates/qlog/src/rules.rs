@@ -33,6 +33,8 @@ rules! {
     AckSpansZones = "ack_spans_zones",
     /// A node acknowledges an entry only when it is on disk.
     AckAfterSync = "ack_after_sync",
+    /// A file's name is on disk before its bytes count.
+    NamesAreDurable = "names_are_durable",
     /// A node's promise is on disk before it answers.
     PromiseIsDurable = "promise_is_durable",
     /// Only the disk that the descriptor names has a say.

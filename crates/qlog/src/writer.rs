@@ -9,6 +9,7 @@
 mod dedup;
 mod machine;
 mod roll;
+mod send;
 mod target;
 
 use std::{sync::Arc, time::Duration};

@@ -8,6 +8,8 @@ use serde_json::Value;
 /// Development dependencies are free: tests may look anywhere.
 pub const ARROWS: &[(&str, &[&str])] = &[
     ("holdfast-types", &[]),
+    // The protocol of the quorum log: values and state machines without I/O.
+    ("holdfast-qlog", &["holdfast-types"]),
     ("holdfast-expr", &["holdfast-types"]),
     ("holdfast-index", &["holdfast-types"]),
     (
@@ -72,6 +74,16 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-meta",
             "holdfast-qlog",
             "holdfast-wal",
+        ],
+    ),
+    // Whole clusters of the protocol under a seeded scheduler; nothing uses it.
+    (
+        "holdfast-wal-sim",
+        &[
+            "holdfast-types",
+            "holdfast-disk",
+            "holdfast-qlog",
+            "holdfast-journal",
         ],
     ),
     // `meta` for the pointers to manifests.

@@ -55,7 +55,11 @@ impl World {
     }
 
     pub(crate) fn client_step(&mut self, log: ChannelId) -> Step {
-        let pause = Duration::from_micros(self.rng.range(1_000, 30_000));
+        let mut pause = Duration::from_micros(self.rng.range(1_000, 30_000));
+        if !self.calm && self.rng.chance(15_000) {
+            // An idle log lives by its bare ticks.
+            pause = Duration::from_millis(self.rng.range(200, 2_500));
+        }
         self.at(pause, Event::Client { log });
         let writers: Vec<usize> = (0..PROCESSES)
             .filter(|p| {

@@ -38,9 +38,4 @@ impl Meta {
             .map(|(key, value)| (key.as_str(), value));
         LogView::read(log, records).expect("only transactions of the protocol are run")
     }
-
-    /// How many keys there are.
-    pub(crate) fn len(&self) -> usize {
-        self.keys.len()
-    }
 }

@@ -5,10 +5,7 @@ use std::time::Duration;
 use holdfast_qlog::{StorageId, invariants::Violation, meta::Phase, node::Room};
 use holdfast_types::ChannelId;
 
-use crate::{
-    disk::Disk,
-    world::{CLOCK_BOUND, Event, LOGS, META, NODES, PROCESSES, World, trace},
-};
+use crate::world::{CLOCK_BOUND, Event, LOGS, META, NODES, PROCESSES, World, trace};
 
 const STEP: Duration = Duration::from_millis(20);
 /// Time between two raises of a running node's generation; a copy of the disk that is older is noticed.
@@ -76,7 +73,7 @@ impl World {
         }
         if self.rng.chance(RATCHET_CHANCE) {
             let victim = self.victim;
-            self.nodes[victim].snapshot = Some(self.nodes[victim].disk.clone());
+            self.nodes[victim].snapshot = Some(self.nodes[victim].disk.copy(&mut self.rng));
         }
     }
 
@@ -85,7 +82,7 @@ impl World {
             return;
         }
         self.node_crash(n);
-        if n == self.victim || self.nodes[n].disk.damaged {
+        if n == self.victim || self.nodes[n].disk.is_damaged() {
             self.harm(n);
         }
         let most = self.faults.restart_max.as_micros() as u64;
@@ -98,19 +95,16 @@ impl World {
     fn harm(&mut self, n: usize) {
         let faults = self.faults.clone();
         let disk = &self.nodes[n].disk;
-        let lost = disk.damaged || self.generations.get(&disk.storage) > Some(&disk.generation);
+        let lost =
+            disk.is_damaged() || self.generations.get(&disk.storage) > Some(&disk.generation());
         if lost || self.rng.chance(faults.wipe) {
             // Exchanged by the operator, or wiped.
-            self.storages += 1;
-            self.nodes[n].disk = Disk::empty(StorageId([self.storages; 16]));
-            self.nodes[n].snapshot = None;
-            self.counts.losses += 1;
-            trace!(self, "n{n}: another disk");
+            self.exchange_disk(n);
         } else if self.rng.chance(faults.restore) {
             let known = self.generations.get(&disk.storage).copied();
             let old = self.nodes[n].snapshot.take();
             if let Some(old) = old.filter(|old| {
-                Some(old.generation) < known && old.storage == self.nodes[n].disk.storage
+                Some(old.generation()) < known && old.storage == self.nodes[n].disk.storage
             }) {
                 self.nodes[n].disk = old;
                 self.counts.losses += 1;
@@ -120,7 +114,24 @@ impl World {
             self.nodes[n].disk.rot(&mut self.rng);
             self.counts.losses += 1;
             trace!(self, "n{n}: rot");
+            // Damage is only ever missed when the log is recovered while another copy is away.
+            if self.rng.chance(700_000) {
+                for p in 0..PROCESSES {
+                    self.crash_process(p);
+                }
+                let other = (n + 1 + self.rng.below(NODES as u64 - 1) as usize) % NODES;
+                self.nodes[other].paused = self.now + Duration::from_millis(3_000);
+            }
         }
+    }
+
+    pub(crate) fn exchange_disk(&mut self, n: usize) {
+        self.storages += 1;
+        let storage = StorageId([self.storages; 16]);
+        self.nodes[n].disk = self.nodes[n].disk.another(storage, &mut self.rng);
+        self.nodes[n].snapshot = None;
+        self.counts.losses += 1;
+        trace!(self, "n{n}: another disk");
     }
 
     fn crash_process(&mut self, p: usize) {
@@ -186,10 +197,10 @@ impl World {
                 .machine
                 .as_ref()
                 .is_some_and(|m| !m.options().data_loss);
-            if sound {
+            if sound && node.disk.ratchets() {
                 let known = self.generations.entry(node.disk.storage).or_default();
                 *known += 1;
-                node.disk.generation = *known;
+                node.disk.started(*known);
             }
         }
     }

@@ -1,17 +1,17 @@
 //! Log-nodes: the shipped state machine over a simulated disk.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use holdfast_qlog::{
-    NodeRecord, StorageId, Zone,
-    invariants::bounded,
+    StorageId, Zone,
+    invariants::{Violation, bounded},
     messages::{Answer, Entries, Reply, Request},
     node::{Caller, Node, NodeAction, NodeEvent, NodeOptions, Room, Ticket},
 };
 use holdfast_types::ChannelId;
 
 use crate::{
-    disk::Disk,
+    disk::{Disk, Pending},
     world::{CLUSTER, Event, NODES, Step, Tag, World, trace},
 };
 
@@ -26,23 +26,27 @@ pub(crate) struct SimNode {
     pub(crate) life: u32,
     pub(crate) paused: Duration,
     pub(crate) seen: Duration,
-    pending: VecDeque<(Ticket, Vec<NodeRecord>)>,
+    pending: Pending,
     syncing: bool,
     /// A copy of the disk of an earlier time.
     pub(crate) snapshot: Option<Disk>,
 }
 
 impl SimNode {
-    pub(crate) fn new(n: usize, zone: Zone) -> Self {
+    pub(crate) fn new(n: usize, zone: Zone, bytes: Option<u64>) -> Self {
+        let storage = StorageId([n as u8 + 1; 16]);
         Self {
             name: format!("n{n}").into(),
             zone,
-            disk: Disk::empty(StorageId([n as u8 + 1; 16])),
+            disk: match bytes {
+                Some(seed) => Disk::of_bytes(storage, seed),
+                None => Disk::of_records(storage),
+            },
             machine: None,
             life: 0,
             paused: Duration::ZERO,
             seen: Duration::ZERO,
-            pending: VecDeque::new(),
+            pending: Pending::new(),
             syncing: false,
             snapshot: None,
         }
@@ -63,22 +67,48 @@ impl World {
             return Ok(());
         }
         let node = &mut self.nodes[n];
+        let found = match node.disk.open(&mut self.ledger) {
+            Ok(found) => found,
+            // A journal that cannot be opened is the end of a disk; only one that may lose something may end so.
+            Err(problem) if n == self.victim => {
+                trace!(self, "n{n} cannot start: {problem}");
+                self.exchange_disk(n);
+                let life = self.nodes[n].life;
+                self.at(
+                    Duration::from_millis(100),
+                    Event::NodeStart { node: n, life },
+                );
+                return Ok(());
+            }
+            Err(problem) => {
+                return Err(Violation {
+                    number: 13,
+                    log: ChannelId(0),
+                    problem: format!("n{n} cannot start: {problem}"),
+                });
+            }
+        };
         let known = self.generations.entry(node.disk.storage).or_default();
-        let data_loss = node.disk.generation < *known || node.disk.damaged;
-        if !data_loss {
-            *known += 1;
-            node.disk.generation = *known;
+        let storage = node.disk.storage;
+        // The verdict is kept: a journal counts its starts, so an old copy would catch up by being started often.
+        let data_loss =
+            found.generation < *known || found.damaged || self.condemned.contains(&storage);
+        if data_loss {
+            self.condemned.insert(storage);
+        } else {
+            *known = found.generation + 1;
+            node.disk.started(*known);
         }
         let options = NodeOptions {
             cluster: CLUSTER,
             node: node.name.clone(),
             storage: node.disk.storage,
-            generation: node.disk.generation,
+            generation: node.disk.generation(),
             data_loss,
             pending_bytes_max: PENDING_BYTES_MAX,
             read_entries_max: 64,
         };
-        node.machine = Some(Node::open(options, node.disk.image.clone()));
+        node.machine = Some(Node::open(options, found.image));
         node.seen = self.now;
         trace!(self, "n{n} starts, data_loss {data_loss}");
         Ok(())
@@ -101,12 +131,7 @@ impl World {
         node.seen = *now;
         node.paused = Duration::ZERO;
         node.syncing = false;
-        let survive = rng.below(node.pending.len() as u64 + 1) as usize;
-        if let Some((through, _)) = survive.checked_sub(1).and_then(|i| node.pending.get(i)) {
-            let through = *through;
-            node.disk.sync(&mut node.pending, through, ledger);
-        }
-        node.pending.clear();
+        node.disk.crash(&mut node.pending, rng, ledger);
         self.counts.crashes += 1;
         trace!(self, "n{n} crashes");
     }
@@ -119,7 +144,7 @@ impl World {
             self,
             "n{n} <- {:?} {:?}",
             Tag::of(caller),
-            crate::brief(&request.ask)
+            crate::text::brief(&request.ask)
         );
         let event = NodeEvent::Request { caller, request };
         let actions = machine.step(event, self.now);
@@ -130,12 +155,13 @@ impl World {
         if self.nodes[n].life != life {
             return Ok(());
         }
-        if self.rng.chance(self.faults.disk_error) {
+        let fail = self.rng.chance(self.faults.disk_error);
+        let node = &mut self.nodes[n];
+        let both = (&mut self.rng, &mut self.ledger);
+        node.syncing = false;
+        if !node.disk.sync(&mut node.pending, through, fail, both) {
             return self.node_disk_failed(n);
         }
-        let node = &mut self.nodes[n];
-        node.disk.sync(&mut node.pending, through, &mut self.ledger);
-        node.syncing = false;
         let Some(machine) = &mut node.machine else {
             return Ok(());
         };
@@ -148,13 +174,7 @@ impl World {
     fn node_disk_failed(&mut self, n: usize) -> Step {
         let node = &mut self.nodes[n];
         // What was under way is lost, or not: the page cache will not say.
-        let survive = self.rng.below(node.pending.len() as u64 + 1) as usize;
-        if let Some((through, _)) = survive.checked_sub(1).and_then(|i| node.pending.get(i)) {
-            let through = *through;
-            node.disk.sync(&mut node.pending, through, &mut self.ledger);
-        }
         node.pending.clear();
-        node.syncing = false;
         trace!(self, "n{n}: the disk fails");
         let Some(machine) = &mut self.nodes[n].machine else {
             return Ok(());
@@ -207,9 +227,11 @@ impl World {
                     end,
                 } => {
                     let node = &self.nodes[n];
-                    let entries =
-                        node.disk
-                            .read(read.log, read.segment, read.from, through, read.bytes_max);
+                    let entries = node.disk.read(
+                        (read.log, read.segment),
+                        (read.from, through),
+                        read.bytes_max,
+                    );
                     let reply = Reply {
                         storage: node.disk.storage,
                         credits: PENDING_BYTES_MAX,
@@ -241,7 +263,7 @@ impl World {
             self,
             "n{n} -> {:?} {:?}",
             Tag::of(to),
-            crate::brief_answer(&reply.answer)
+            crate::text::brief_answer(&reply.answer)
         );
         // A disk without a say may say anything.
         let counts = self.nodes[n]

@@ -187,10 +187,10 @@ impl World {
                 let tag = self.tag(p, log, Role::Watch);
                 let caller = tag.caller();
                 self.send(NODES + p, META, Event::MetaView { caller });
-                if self.rng.chance(300_000) {
-                    let tick = self.wall(p);
-                    self.drive_writer(p, log, WriterEvent::Announce { tick })?;
-                }
+            }
+            if self.rng.chance(100_000) {
+                let tick = self.wall(p);
+                self.drive_writer(p, log, WriterEvent::Announce { tick })?;
             }
         }
         Ok(())
@@ -236,6 +236,7 @@ impl World {
             Role::Recoverer => self.drive_recoverer(p, log, RecoverEvent::Reply { from, reply }),
             Role::Reader => self.drive_reader(p, log, ReaderEvent::Reply { from, reply }),
             Role::Detector => self.drive_detector(p, log, DetectEvent::Reply { from, reply }),
+            Role::Healer => self.heal_reply(log, from, reply),
             Role::Watch => Ok(()),
         }
     }
@@ -249,6 +250,7 @@ impl World {
         match tag.role {
             Role::Writer => self.drive_writer(p, log, WriterEvent::Txn { id, outcome }),
             Role::Recoverer => self.drive_recoverer(p, log, RecoverEvent::Txn { id, outcome }),
+            Role::Healer => self.heal_txn(log, id, outcome),
             Role::Reader | Role::Detector | Role::Watch => Ok(()),
         }
     }
@@ -264,7 +266,7 @@ impl World {
             Role::Recoverer => self.drive_recoverer(p, log, RecoverEvent::View(view)),
             Role::Reader => self.drive_reader(p, log, ReaderEvent::View(view)),
             Role::Watch => self.watched(p, log, &view),
-            Role::Detector => Ok(()),
+            Role::Detector | Role::Healer => Ok(()),
         }
     }
 

@@ -17,7 +17,13 @@ use holdfast_qlog::{
 use holdfast_types::{ChannelId, Epoch};
 
 use crate::{
-    client::Client, faults::Faults, meta::Meta, node::SimNode, process::SimProcess, rng::Rng,
+    client::Client,
+    faults::Faults,
+    healing::{HEALING_MAX, Healing},
+    meta::Meta,
+    node::SimNode,
+    process::SimProcess,
+    rng::Rng,
 };
 
 pub(crate) const CLUSTER: ClusterId = ClusterId([7; 16]);
@@ -27,7 +33,9 @@ pub(crate) const LOGS: u32 = 2;
 /// The metadata store, as a host of the network; nodes and processes come before it.
 pub(crate) const META: usize = NODES + PROCESSES;
 /// Most by which the clocks of two processes differ.
-pub(crate) const CLOCK_BOUND: Duration = Duration::from_millis(400);
+pub(crate) const CLOCK_BOUND: Duration = Duration::from_secs(3);
+/// One in so many seeds has disks of bytes, under the journal that ships.
+pub(crate) const BYTES_EVERY: u64 = 8;
 /// Longest time in which a healed cluster must serve again.
 const LIVENESS_MAX: Duration = Duration::from_secs(60);
 
@@ -111,6 +119,7 @@ pub(crate) enum Role {
     Reader,
     Detector,
     Watch,
+    Healer,
 }
 
 /// What a [`Caller`] stands for.
@@ -130,6 +139,7 @@ impl Tag {
             Role::Reader => 2,
             Role::Detector => 3,
             Role::Watch => 4,
+            Role::Healer => 5,
         };
         Caller(
             u64::from(self.life) << 32
@@ -150,7 +160,8 @@ impl Tag {
                 1 => Role::Recoverer,
                 2 => Role::Reader,
                 3 => Role::Detector,
-                _ => Role::Watch,
+                4 => Role::Watch,
+                _ => Role::Healer,
             },
         }
     }
@@ -197,6 +208,8 @@ pub(crate) struct World {
     pub(crate) meta_away: Duration,
     /// What the store says about each disk's generation.
     pub(crate) generations: BTreeMap<holdfast_qlog::StorageId, u64>,
+    /// Disks that were found to have lost something; the store remembers.
+    pub(crate) condemned: BTreeSet<holdfast_qlog::StorageId>,
     pub(crate) blocked: BTreeSet<(usize, usize)>,
     /// The one node whose disk may lose something.
     pub(crate) victim: usize,
@@ -208,6 +221,7 @@ pub(crate) struct World {
     pub(crate) kept_down: Option<usize>,
     /// A promotion that nothing called for.
     pub(crate) spurious: Option<(usize, ChannelId)>,
+    pub(crate) healing: Healing,
     hash: u64,
     pub(crate) trace: Option<Vec<String>>,
 }
@@ -233,10 +247,14 @@ impl World {
         } else {
             &["a", "b", "a", "b", "a"]
         };
+        let of_bytes = seed % BYTES_EVERY == BYTES_EVERY - 1;
         let nodes = zones
             .iter()
             .enumerate()
-            .map(|(n, zone)| SimNode::new(n, Zone((*zone).into())))
+            .map(|(n, zone)| {
+                let disk = of_bytes.then(|| rng.next());
+                SimNode::new(n, Zone((*zone).into()), disk)
+            })
             .collect();
         let victim = rng.below(NODES as u64) as usize;
         let mut world = Self {
@@ -252,6 +270,7 @@ impl World {
             meta: Meta::default(),
             meta_away: Duration::ZERO,
             generations: BTreeMap::new(),
+            condemned: BTreeSet::new(),
             blocked: BTreeSet::new(),
             victim,
             storages: 100,
@@ -261,6 +280,7 @@ impl World {
             calm: false,
             kept_down: None,
             spurious: None,
+            healing: Healing::default(),
             hash: 0xcbf2_9ce4_8422_2325,
             trace: traced.then(Vec::new),
             rng,
@@ -300,8 +320,25 @@ impl World {
                 return Err(self.stuck());
             }
         }
+        self.heal()?;
         self.counts.simulated_ms = (self.now - began).as_millis() as u64;
         self.check_rejected()
+    }
+
+    /// Every segment that has ended gets all its copies again.
+    fn heal(&mut self) -> Step {
+        let marks = self.ended();
+        let deadline = self.now + HEALING_MAX;
+        loop {
+            self.heal_tick()?;
+            for _ in 0..50 {
+                self.next()?;
+            }
+            let whole = self.is_whole(&marks);
+            if whole.is_ok() || self.now > deadline {
+                return whole;
+            }
+        }
     }
 
     /// What was run, in one number.
@@ -431,7 +468,7 @@ impl World {
                 address: n.name.clone(),
                 zone: n.zone.clone(),
                 storage: n.disk.storage,
-                generation: n.disk.generation,
+                generation: n.disk.generation(),
                 state: n.state(),
                 free_bytes: 50,
                 total_bytes: 100,
@@ -448,7 +485,7 @@ impl World {
         trace!(
             self,
             "meta: {tag:?} txn {id}: applied {applied}: {}",
-            crate::describe(txn)
+            crate::text::describe(txn)
         );
         if applied {
             self.fold(1);

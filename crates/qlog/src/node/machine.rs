@@ -11,8 +11,8 @@ use super::{Caller, NodeAction, NodeEvent, NodeOptions, Room, Ticket};
 use crate::{
     image::{NodeImage, SegmentImage},
     messages::{
-        Answer, Append, Ask, Authority, Beat, BeatAnswer, Entries, Finish, Inspected, PROTOCOL,
-        Read, Reject, Repair, Reply, Request, SealOne, SealedAt, SegmentLen, Visibility,
+        Answer, Append, Ask, Beat, BeatAnswer, Finish, PROTOCOL, Reject, Repair, Reply, Request,
+        SealOne,
     },
     record::{NodeRecord, SegmentOpen},
     rules::{Rule, kept},
@@ -21,11 +21,11 @@ use crate::{
 /// A log-node.
 #[derive(Clone, Debug)]
 pub struct Node {
-    options: NodeOptions,
+    pub(super) options: NodeOptions,
     /// What will be on disk when all that was given to it is.
-    accepted: NodeImage,
+    pub(super) accepted: NodeImage,
     /// What is on disk.
-    durable: NodeImage,
+    pub(super) durable: NodeImage,
     /// What was given to the disk and is not there yet.
     unsynced: VecDeque<(Ticket, Vec<NodeRecord>)>,
     unsynced_bytes: u64,
@@ -33,25 +33,25 @@ pub struct Node {
     synced: Ticket,
     /// Answers that wait for the disk, in the order of their tickets.
     waiting: VecDeque<(Ticket, Caller, Due)>,
-    volatile: BTreeMap<ChannelId, Volatile>,
+    pub(super) volatile: BTreeMap<ChannelId, Volatile>,
     room: Room,
     failed: bool,
 }
 
 /// What is known of a log only while the process lives.
 #[derive(Clone, Debug, Default)]
-struct Volatile {
+pub(super) struct Volatile {
     /// The promise that this life began with: epochs up to it may have had ticks confirmed that are forgotten.
-    began_with: Epoch,
+    pub(super) began_with: Epoch,
     /// The highest tick confirmed, and the last epoch that had one confirmed.
-    tick: Timestamp,
-    ticked: Epoch,
-    heard: Option<(Epoch, Duration)>,
+    pub(super) tick: Timestamp,
+    pub(super) ticked: Epoch,
+    pub(super) heard: Option<(Epoch, Duration)>,
 }
 
 /// An answer that is made when the disk has what it speaks of.
 #[derive(Clone, Debug)]
-enum Due {
+pub(super) enum Due {
     Durable(ChannelId, LogSegment, Epoch),
     Sealed(Vec<SealOne>),
     Finished(ChannelId, LogSegment),
@@ -506,75 +506,6 @@ impl Node {
         Ok(actions)
     }
 
-    fn inspect(&self, caller: Caller, logs: &[ChannelId], now: Duration) -> Vec<NodeAction> {
-        let inspected = logs.iter().map(|log| {
-            let state = self.durable.logs.get(log);
-            let heard = self.volatile.get(log).and_then(|v| v.heard);
-            Inspected {
-                log: *log,
-                promise: self.promise(*log),
-                heard: heard.map(|(epoch, at)| (epoch, now.saturating_sub(at))),
-                segments: state
-                    .into_iter()
-                    .flat_map(|s| &s.segments)
-                    .map(|(segment, held)| SegmentLen {
-                        segment: *segment,
-                        first: held.first,
-                        len_certain: held.certain,
-                        len_possible: held.possible,
-                        end: held.end,
-                    })
-                    .collect(),
-            }
-        });
-        let answer = Answer::Inspected(inspected.collect());
-        vec![self.reply(caller, answer)]
-    }
-
-    fn read(&self, caller: Caller, read: Read) -> Result<Vec<NodeAction>, Reject> {
-        let trimmed = self.durable.logs.get(&read.log).map(|l| l.trimmed);
-        if let Some(through) = trimmed.filter(|t| read.segment <= *t) {
-            return Err(Reject::Trimmed { through });
-        }
-        let held = self
-            .durable
-            .logs
-            .get(&read.log)
-            .and_then(|l| l.segments.get(&read.segment))
-            .ok_or(Reject::Unknown)?;
-        if read.from < held.first {
-            return Err(Reject::Damaged);
-        }
-        if read.from > held.certain && read.from <= held.possible {
-            return Err(Reject::Rotten { lsn: read.from });
-        }
-        let (committed, end) = (held.committed.max(held.end.unwrap_or(Lsn(0))), held.end);
-        let through = match read.visibility {
-            Visibility::Committed if kept(Rule::ReadersWaitForCommit) => {
-                held.certain.min(committed)
-            }
-            _ => held.certain,
-        };
-        if read.from > through {
-            let entries = Entries {
-                log: read.log,
-                segment: read.segment,
-                entries: Vec::new(),
-                committed,
-                end,
-            };
-            return Ok(vec![self.reply(caller, Answer::Entries(entries))]);
-        }
-        let most = read.from.0 + self.options.read_entries_max.max(1) as u64 - 1;
-        Ok(vec![NodeAction::Read {
-            to: caller,
-            read,
-            through: through.min(Lsn(most)),
-            committed,
-            end,
-        }])
-    }
-
     fn persist(&mut self, records: Vec<NodeRecord>, bytes: u64) -> Vec<NodeAction> {
         if records.is_empty() {
             return Vec::new();
@@ -668,77 +599,7 @@ impl Node {
         refused.collect()
     }
 
-    fn answer(&self, due: &Due) -> Answer {
-        match due {
-            Due::Durable(log, segment, epoch) => {
-                let image = if kept(Rule::AckAfterSync) {
-                    &self.durable
-                } else {
-                    &self.accepted
-                };
-                let held = image.logs.get(log).and_then(|l| l.segments.get(segment));
-                match held {
-                    Some(held) => Answer::Durable {
-                        log: *log,
-                        segment: *segment,
-                        epoch: *epoch,
-                        lsn: held.certain,
-                    },
-                    // It was trimmed while the disk was at work.
-                    None => Answer::Rejected {
-                        log: *log,
-                        segment: *segment,
-                        epoch: *epoch,
-                        why: Reject::Trimmed {
-                            through: self.trimmed(*log),
-                        },
-                    },
-                }
-            }
-            Due::Sealed(ones) => {
-                Answer::Sealed(ones.iter().map(|one| self.sealed_at(one)).collect())
-            }
-            Due::Finished(log, segment) => Answer::Finished {
-                log: *log,
-                segment: *segment,
-            },
-            Due::Trimmed(log, through) => Answer::Trimmed {
-                log: *log,
-                through: *through,
-            },
-        }
-    }
-
-    fn sealed_at(&self, one: &SealOne) -> SealedAt {
-        let log = self.durable.logs.get(&one.log);
-        let held = log.and_then(|l| l.segments.get(&one.segment));
-        let volatile = self.volatile.get(&one.log).cloned().unwrap_or_default();
-        let forgot = volatile.began_with > Epoch(0) && volatile.ticked <= volatile.began_with;
-        SealedAt {
-            log: one.log,
-            segment: one.segment,
-            epoch: one.epoch,
-            promise: log.map_or(Epoch(0), |l| l.promise),
-            len_certain: held.map_or(Lsn(0), |h| h.certain),
-            len_possible: held.map_or(Lsn(0), |h| {
-                if kept(Rule::CorruptIsUnknown) {
-                    h.possible
-                } else {
-                    h.certain
-                }
-            }),
-            committed: held.map_or(Lsn(0), |h| h.committed),
-            authority: if self.counts() {
-                Authority::Authoritative
-            } else {
-                Authority::DataLoss
-            },
-            tick: volatile.tick,
-            restarted: forgot && kept(Rule::RestartIsTold),
-        }
-    }
-
-    fn counts(&self) -> bool {
+    pub(super) fn counts(&self) -> bool {
         !self.options.data_loss || !kept(Rule::StorageIdGuard)
     }
 
@@ -750,11 +611,11 @@ impl Node {
         Ok(())
     }
 
-    fn promise(&self, log: ChannelId) -> Epoch {
+    pub(super) fn promise(&self, log: ChannelId) -> Epoch {
         self.accepted.logs.get(&log).map_or(Epoch(0), |l| l.promise)
     }
 
-    fn trimmed(&self, log: ChannelId) -> LogSegment {
+    pub(super) fn trimmed(&self, log: ChannelId) -> LogSegment {
         self.accepted
             .logs
             .get(&log)
@@ -782,7 +643,7 @@ impl Node {
         }
     }
 
-    fn reply(&self, to: Caller, answer: Answer) -> NodeAction {
+    pub(super) fn reply(&self, to: Caller, answer: Answer) -> NodeAction {
         let free = self
             .options
             .pending_bytes_max
