@@ -65,10 +65,9 @@ impl log_node_server::LogNode for Service {
         drop(tokio::spawn(async move {
             let mut greeted = false;
             loop {
-                let request = match requests.message().await {
-                    Ok(Some(request)) => request,
-                    // The peer is done, or gone.
-                    Ok(None) | Err(_) => return,
+                // Otherwise the peer is done, or gone.
+                let Ok(Some(request)) = requests.message().await else {
+                    return;
                 };
                 let request = match request_from_wire(request) {
                     Ok(request) => request,

@@ -152,7 +152,7 @@ impl Following {
             // The writer is gone; the reader goes on by itself.
             self.committed = None;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// The view, or nothing when the store does not answer: the reader asks again.

@@ -214,6 +214,12 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     (
         "holdfast",
         &[
+            "holdfast-disk",
+            "holdfast-journal",
+            "holdfast-log-node",
+            "holdfast-meta-etcd",
+            "holdfast-qlog",
+            "holdfast-quorum-wal",
             "holdfast-types",
             "holdfast-expr",
             "holdfast-index",
