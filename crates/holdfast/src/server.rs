@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use holdfast_disk::{Disk, RealDisk};
-use holdfast_journal::{Journal, JournalThread, Owner};
+use holdfast_journal::{Journal, JournalThread, Owner, error::Loss};
 use holdfast_log_node::{Device, LogNode, Registration, ThreadDevice, grpc::Service, register};
 use holdfast_meta::{MetaError, MetaStore};
 use holdfast_meta_etcd::EtcdStore;
@@ -140,7 +140,17 @@ async fn open_log_node(
         free_bytes: space.free,
         total_bytes: space.total,
     };
-    let data_loss = register(&*store, &registration, &recovered.identity).await?;
+    let old_copy = register(&*store, &registration, &recovered.identity).await?;
+    // Promises may be among what was lost: the node must not swear to anything then.
+    let forgetful = recovered
+        .damage
+        .iter()
+        .any(|damage| damage.loss == Loss::Control);
+    if forgetful {
+        tracing::error!(
+            "the journal may have lost promises: this node's word does not count until its disk is replaced"
+        );
+    }
     let node = LogNode::start(
         &config.log_node,
         NodeOptions {
@@ -148,7 +158,7 @@ async fn open_log_node(
             node: registration.node,
             storage: recovered.identity.storage,
             generation: recovered.identity.generation,
-            data_loss,
+            data_loss: old_copy || forgetful,
             pending_bytes_max: config.log_node.pending_bytes_max,
             read_entries_max: config.log_node.read_entries_max,
         },
