@@ -116,6 +116,10 @@ async fn now(proxy: &Proxy, meta: &CollectionMeta) -> Result<Timestamp, Failure>
         .ts)
 }
 
+/// How often what a filter found on a channel is tried as one record, which is there wholly or not at all after a
+/// crash, before it is split so that a key under constant writes holds up only itself.
+const WHOLE_TRIES: u32 = 8;
+
 /// A delete of what a filter finds.
 pub(crate) struct Search<'a> {
     pub(crate) proxy: &'a Proxy,
@@ -208,7 +212,11 @@ impl Search<'_> {
                         return Err(failure);
                     }
                     // A key that is written all the time must not hold up the others.
-                    let halves = if tries == 0 { vec![keys] } else { halves(keys) };
+                    let halves = if tries < WHOLE_TRIES {
+                        vec![keys]
+                    } else {
+                        halves(keys)
+                    };
                     for half in halves {
                         pieces.push_back((
                             self.find(Guarantee::Strong, Some(half), None).await?,

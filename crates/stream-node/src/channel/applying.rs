@@ -233,10 +233,14 @@ impl Channel {
             applied.lsn = last;
             applied.ts = applied.ts.max(ts);
         });
+        // Awake at once: the first delete by filter after a start would be told "maybe" otherwise, and again while
+        // writes that were stamped before it are under way. In the end it would be split.
+        let mut recent = RecentKeys::asleep(&self.budget);
+        recent.wake(ts);
         self.stamper
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .recent = RecentKeys::asleep(&self.budget);
+            .recent = recent;
     }
 }
 
