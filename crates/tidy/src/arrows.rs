@@ -238,6 +238,19 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-proxy",
         ],
     ),
+    // Drills with real processes; nothing uses it. A room of its own because the product must not have its faults in it.
+    (
+        "holdfast-wal-drill",
+        &[
+            "holdfast-types",
+            "holdfast-runtime",
+            "holdfast-meta",
+            "holdfast-meta-etcd",
+            "holdfast-qlog",
+            "holdfast-wal",
+            "holdfast-quorum-wal",
+        ],
+    ),
     ("holdfast-tidy", &[]),
     // A specification: it has no product code in it, and none has it. A room of its own for its one dependency.
     ("holdfast-wal-model", &[]),
