@@ -1,6 +1,12 @@
 //! Faults, one after the other, in an order that a seed decides; and whether the logs get over each of them.
 
-use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use holdfast_quorum_wal::QuorumWal;
 use holdfast_types::Lsn;
@@ -231,12 +237,18 @@ impl Nemesis {
                 self.new_disk(node).await?;
             }
             Kind::Wipe => self.new_disk(node).await?,
-            Kind::TakeOver => self.take_over(),
+            Kind::TakeOver => {
+                let opens = self.opens();
+                self.take_over();
+                self.opened_since(opens, kind).await;
+            }
             Kind::Race => {
+                let opens = self.opens();
                 let log = &self.logs[self.rng.random_range(0..self.logs.len())];
                 log.abandon();
                 log.order(0);
                 log.order(1);
+                self.opened_since(opens, kind).await;
             }
             Kind::EtcdPause => {
                 self.cluster.etcd.pause(0);
@@ -288,6 +300,26 @@ impl Nemesis {
     fn take_over(&mut self) {
         let log = self.rng.random_range(0..self.logs.len());
         self.logs[log].order(self.rng.random_range(0..2));
+    }
+
+    fn opens(&self) -> u64 {
+        let opens = self
+            .logs
+            .iter()
+            .map(|log| log.opens.load(Ordering::Relaxed));
+        opens.sum()
+    }
+
+    /// Waits until a log was opened once more.
+    async fn opened_since(&mut self, opens: u64, kind: Kind) {
+        let began = Instant::now();
+        while self.opens() == opens {
+            if began.elapsed() > BOUND {
+                let text = format!("{kind}: no log is opened");
+                return self.violations.add(Violation::Stalled, text);
+            }
+            sleep(LOOK).await;
+        }
     }
 
     /// Waits until all logs have acknowledged something that was appended after `moment`. Returns how long that took.
