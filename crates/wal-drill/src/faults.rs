@@ -151,11 +151,11 @@ async fn reckon(plan: &Plan, nemesis: Nemesis) -> anyhow::Result<Report> {
     for log in &logs {
         if let Err(error) = last_look(log, &wal).await {
             let text = format!("log {}: {error:#}", log.channel);
-            report.violations.add(Violation::Stalled, text);
+            report.violations.add(Violation::Stalled, &text);
         }
     }
     for text in cluster.panics() {
-        report.violations.add(Violation::Crashed, text);
+        report.violations.add(Violation::Crashed, &text);
     }
     let verified = cluster.ctl(&["verify"]).await;
     report.verify = verified.unwrap_or_else(|e| json!({ "failed": format!("{e:#}") }));

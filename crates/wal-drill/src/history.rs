@@ -81,7 +81,7 @@ pub struct Violations {
 
 impl Violations {
     /// One more.
-    pub fn add(&mut self, violation: Violation, text: String) {
+    pub fn add(&mut self, violation: Violation, text: &str) {
         *self.counts.entry(violation).or_default() += 1;
         if self.texts.len() < TEXTS_MAX {
             self.texts.push(format!("{violation}: {text}"));
@@ -173,7 +173,7 @@ impl History {
                 "log {}: append {serial} was promised {expected} and got {lsn}",
                 self.log
             );
-            self.violations.add(Violation::Reordered, text);
+            self.violations.add(Violation::Reordered, &text);
         }
         let elsewhere = self.seen.get(&lsn).filter(|(found, _)| *found != serial);
         if let Some((found, _)) = elsewhere {
@@ -181,7 +181,7 @@ impl History {
                 "log {}: append {serial} was acknowledged at {lsn}, where a reader had seen {found}",
                 self.log
             );
-            self.violations.add(Violation::Lost, text);
+            self.violations.add(Violation::Lost, &text);
         }
     }
 
@@ -193,7 +193,7 @@ impl History {
                 "log {}: epoch {epoch} begins behind {last}, but {acked} was acknowledged",
                 self.log
             );
-            self.violations.add(Violation::Lost, text);
+            self.violations.add(Violation::Lost, &text);
         }
     }
 
@@ -203,13 +203,13 @@ impl History {
         let at = format!("log {}, {reader}, {lsn}", self.log);
         if lsn != next {
             let text = format!("{at}: {next} was to come");
-            self.violations.add(Violation::Reordered, text);
+            self.violations.add(Violation::Reordered, &text);
         }
         match parse(self.log, &entry.payload) {
             Ok(serial) => self.saw(&at, lsn, epoch, serial),
             Err(problem) => {
                 let text = format!("{at}: {problem}");
-                self.violations.add(Violation::Damaged, text);
+                self.violations.add(Violation::Damaged, &text);
             }
         }
         lsn.next()
@@ -218,37 +218,37 @@ impl History {
     fn saw(&mut self, at: &str, lsn: Lsn, epoch: Epoch, serial: u64) {
         let Some(attempt) = self.attempts.get(serial as usize).copied() else {
             let text = format!("{at}: nobody appended {serial}");
-            return self.violations.add(Violation::Phantom, text);
+            return self.violations.add(Violation::Phantom, &text);
         };
         if attempt.epoch != epoch {
             let text = format!(
                 "{at}: append {serial} of epoch {} is said to be of {epoch}",
                 attempt.epoch
             );
-            self.violations.add(Violation::Reordered, text);
+            self.violations.add(Violation::Reordered, &text);
         }
         match attempt.fate {
             Fate::Rejected => {
                 let text = format!("{at}: append {serial} was refused");
-                self.violations.add(Violation::Phantom, text);
+                self.violations.add(Violation::Phantom, &text);
             }
             Fate::Acked(acked) if acked != lsn => {
                 let text = format!("{at}: append {serial} was acknowledged at {acked}");
-                self.violations.add(Violation::Reordered, text);
+                self.violations.add(Violation::Reordered, &text);
             }
             Fate::Acked(_) | Fate::Unknown | Fate::UnderWay => {}
         }
         match self.seen.get(&lsn) {
             Some((other, _)) if *other != serial => {
                 let text = format!("{at}: append {serial}, and earlier {other}");
-                self.violations.add(Violation::Reordered, text);
+                self.violations.add(Violation::Reordered, &text);
             }
             Some(_) => {}
             None => {
                 self.seen.insert(lsn, (serial, epoch));
                 if let Some(twice) = self.places.insert(serial, lsn) {
                     let text = format!("{at}: append {serial} is at {twice} as well");
-                    self.violations.add(Violation::Duplicated, text);
+                    self.violations.add(Violation::Duplicated, &text);
                 }
             }
         }
@@ -262,11 +262,11 @@ impl History {
             match (attempt.fate, self.places.get(&serial)) {
                 (Fate::Acked(lsn), place) if place != Some(&lsn) => {
                     let text = format!("log {log}: append {serial} was acknowledged at {lsn}");
-                    self.violations.add(Violation::Lost, text);
+                    self.violations.add(Violation::Lost, &text);
                 }
                 (Fate::Rejected, Some(lsn)) => {
                     let text = format!("log {log}: append {serial} was refused and is at {lsn}");
-                    self.violations.add(Violation::Phantom, text);
+                    self.violations.add(Violation::Phantom, &text);
                 }
                 _ => {}
             }
@@ -275,21 +275,21 @@ impl History {
         for (position, (lsn, (serial, epoch))) in self.seen.iter().enumerate() {
             if lsn.0 != position as u64 + 1 {
                 let text = format!("log {log}: the record before {lsn} is missing");
-                self.violations.add(Violation::Lost, text);
+                self.violations.add(Violation::Lost, &text);
                 break;
             }
             let falls = before.is_some_and(|(s, e)| e > *epoch || e == *epoch && s >= *serial);
             if falls {
                 let text =
                     format!("log {log}: {lsn} holds append {serial} of {epoch}, behind {before:?}");
-                self.violations.add(Violation::Reordered, text);
+                self.violations.add(Violation::Reordered, &text);
             }
             before = Some((*serial, *epoch));
         }
         let seen = self.seen.keys().next_back().copied().unwrap_or(Lsn(0));
         if seen != last {
             let text = format!("log {log}: it ends at {last}, and readers have seen {seen}");
-            self.violations.add(Violation::Lost, text);
+            self.violations.add(Violation::Lost, &text);
         }
     }
 

@@ -161,7 +161,7 @@ impl Log {
         let began = Instant::now();
         let (lsn, done) = writer.append(payload);
         let log = Arc::clone(self);
-        async move { log.decided(serial, lsn, began, done.await) }
+        async move { log.decided(serial, lsn, began, &done.await) }
     }
 
     fn decided(
@@ -169,10 +169,10 @@ impl Log {
         serial: u64,
         lsn: Lsn,
         began: Instant,
-        result: Result<Lsn, AppendError>,
+        result: &Result<Lsn, AppendError>,
     ) -> bool {
         let (fate, goes_on) = match result {
-            Ok(at) => (Fate::Acked(at), true),
+            Ok(at) => (Fate::Acked(*at), true),
             Err(AppendError::Unknown(_)) => (Fate::Unknown, false),
             Err(AppendError::Busy { .. } | AppendError::Full(_)) => (Fate::Rejected, true),
             Err(_) => (Fate::Rejected, false),

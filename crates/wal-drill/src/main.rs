@@ -4,6 +4,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use holdfast_wal_drill::{
+    bench,
     faults::{self, Plan},
     network,
 };
@@ -20,6 +21,18 @@ struct Cli {
 enum Command {
     /// Real log-nodes under load and faults. Fails if a record is lost, there twice or elsewhere.
     Faults(Faults),
+    /// Appends to the local and to the quorum log, beside what the disk and the loopback can do.
+    Bench {
+        /// How long each of the 18 cases takes.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Where the disks are.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+        /// Where the figures go as JSON; they are printed otherwise.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
 }
 
 #[derive(Args)]
@@ -63,6 +76,13 @@ async fn main() -> anyhow::Result<ExitCode> {
         .init();
     match Cli::parse().command {
         Command::Faults(faults) => run_faults(faults).await,
+        Command::Bench { seconds, dir, json } => {
+            let time = Duration::from_secs(seconds.max(1));
+            let (table, figures) = bench::run(&bench::Plan { time, dir }).await?;
+            publish(json, &figures)?;
+            write!(std::io::stderr(), "{table}")?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -80,14 +100,19 @@ async fn run_faults(given: Faults) -> anyhow::Result<ExitCode> {
         keep: given.keep,
     })
     .await?;
-    let text = serde_json::to_string_pretty(&report.to_json())?;
-    match given.json {
-        Some(path) => std::fs::write(path, text)?,
-        None => writeln!(std::io::stdout(), "{text}")?,
-    }
+    publish(given.json, &report.to_json())?;
     write!(std::io::stderr(), "{}", report.to_table())?;
     Ok(match report.is_clean() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+fn publish(to: Option<PathBuf>, figures: &serde_json::Value) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(figures)?;
+    match to {
+        Some(path) => std::fs::write(path, text)?,
+        None => writeln!(std::io::stdout(), "{text}")?,
+    }
+    Ok(())
 }

@@ -157,7 +157,7 @@ impl Nemesis {
         for node in &mut self.cluster.nodes {
             if let Some(ended) = node.ended()? {
                 let text = format!("after {kind}: {ended}");
-                self.violations.add(Violation::Crashed, text);
+                self.violations.add(Violation::Crashed, &text);
                 node.start().await?;
             }
         }
@@ -316,7 +316,7 @@ impl Nemesis {
         while self.opens() == opens {
             if began.elapsed() > BOUND {
                 let text = format!("{kind}: no log is opened");
-                return self.violations.add(Violation::Stalled, text);
+                return self.violations.add(Violation::Stalled, &text);
             }
             sleep(LOOK).await;
         }
@@ -335,7 +335,7 @@ impl Nemesis {
                 let waiting = waiting.join(", ");
                 let text = format!("{when} {kind}: logs {waiting} accept nothing");
                 tracing::error!(text, "stalled");
-                self.violations.add(Violation::Stalled, text);
+                self.violations.add(Violation::Stalled, &text);
                 return began.elapsed();
             }
             sleep(LOOK).await;

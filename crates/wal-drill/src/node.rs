@@ -53,6 +53,8 @@ pub struct Node {
     pub(crate) log: PathBuf,
     process: Option<Child>,
     mount: Option<Mount>,
+    /// Where it tells its metrics.
+    http: Option<String>,
 }
 
 /// A file system in memory. Unmounted when dropped.
@@ -97,6 +99,7 @@ impl Node {
             data,
             process: None,
             mount,
+            http: None,
         })
     }
 
@@ -104,6 +107,12 @@ impl Node {
     #[must_use]
     pub fn namespace(&self) -> Option<&Namespace> {
         self.place.namespace.as_ref()
+    }
+
+    /// Where it tells its metrics.
+    #[must_use]
+    pub fn http(&self) -> Option<&str> {
+        self.http.as_deref()
     }
 
     fn command(&self, program: &Path) -> Command {
@@ -160,13 +169,15 @@ impl Node {
         let ready = async {
             while let Some(line) = lines.next_line().await? {
                 if line.starts_with("holdfast ready") {
-                    return Ok::<_, io::Error>(true);
+                    return Ok::<_, io::Error>(Some(line));
                 }
             }
-            Ok(false)
+            Ok(None)
         };
         match timeout(PATIENCE, ready).await {
-            Ok(Ok(true)) => {
+            Ok(Ok(Some(line))) => {
+                let http = line.split(' ').find_map(|word| word.strip_prefix("http="));
+                self.http = http.map(str::to_owned);
                 self.process = Some(child);
                 Ok(())
             }
