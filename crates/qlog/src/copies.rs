@@ -60,6 +60,14 @@ impl Copies {
         zones.dedup();
         which.len() >= self.quorum && zones.len() >= self.zones
     }
+
+    /// Whether the loss of any one holder leaves enough for an acknowledgement.
+    #[must_use]
+    pub fn outlive_any_one(&self) -> bool {
+        let all = 0..self.holders.len();
+        let without = |lost: usize| all.clone().filter(move |&i| i != lost);
+        all.clone().all(|lost| self.suffice(without(lost)))
+    }
 }
 
 #[cfg(test)]

@@ -248,8 +248,8 @@ pub fn needs(
     needs
 }
 
-/// Whether another look at the place of a new segment is worthwhile: its copies are fewer than the rule asks for, and
-/// the nodes would give more.
+/// Whether another look at the place of a new segment is worthwhile: its copies are fewer than the rule asks for, or the
+/// loss of one of them would stop the log, and the nodes would give better ones.
 #[must_use]
 pub fn could_be_wider(
     log: ChannelId,
@@ -258,6 +258,50 @@ pub fn could_be_wider(
     avoid: &[StorageId],
     rule: CopyRule,
 ) -> bool {
-    copies.holders.len() < rule.copies
-        && place(log, nodes, avoid, rule).is_ok_and(|c| c.holders.len() > copies.holders.len())
+    let (held, fragile) = (copies.holders.len(), !copies.outlive_any_one());
+    let better = |c: &Copies| {
+        c.holders.len() > held || c.holders.len() == held && fragile && c.outlive_any_one()
+    };
+    (held < rule.copies || fragile) && place(log, nodes, avoid, rule).is_ok_and(|c| better(&c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copies::Zone;
+
+    fn nodes(zones: &[&str]) -> Vec<NodeRegistration> {
+        let node = |(n, zone): (usize, &&str)| NodeRegistration {
+            node: format!("n{n}").into(),
+            address: "a".into(),
+            zone: Zone((*zone).into()),
+            storage: StorageId([n as u8; 16]),
+            generation: 1,
+            state: NodeState::ReadWrite,
+            free_bytes: 80,
+            total_bytes: 100,
+        };
+        zones.iter().enumerate().map(node).collect()
+    }
+
+    /// What was placed while some disks were avoided, once they are not avoided any more.
+    #[track_caller]
+    fn check(zones: &[&str], avoid: &[u8], wider: bool) {
+        let (log, rule, nodes) = (ChannelId(1), CopyRule::default(), nodes(zones));
+        let avoid: Vec<StorageId> = avoid.iter().map(|n| StorageId([*n; 16])).collect();
+        let copies = place(log, &nodes, &avoid, rule).expect("enough nodes");
+        assert!(!could_be_wider(log, &copies, &nodes, &avoid, rule));
+        assert_eq!(could_be_wider(log, &copies, &nodes, &[], rule), wider);
+    }
+
+    /// A log stayed on two nodes of one zone and one of another after the third zone was back: when that one node was
+    /// paused, nothing was acknowledged.
+    #[test]
+    fn a_log_moves_on_when_a_zone_is_back() {
+        check(&["a", "b", "c", "a"], &[1], true);
+        check(&["a", "b", "c"], &[1], true);
+        check(&["a", "b", "c", "a"], &[], false);
+        check(&["a", "b", "c", "a"], &[0], false);
+        check(&["a", "b", "a", "b"], &[0], false);
+    }
 }

@@ -50,13 +50,14 @@ pub struct TooFewNodes {
     pub zones: usize,
 }
 
-/// Below this share of free space, in percent, a node is not chosen.
+/// Below this share of free space, in percent, a node is only chosen when the others are too few for an acknowledgement.
 const FREE_PERCENT_MIN: u64 = 20;
 
 /// Holders for a new segment of `log`.
 ///
 /// `avoid` are disks that are not to be chosen: slow, silent or lost ones. Of the rest, those are usable that take writes
-/// and have space; one is chosen from each zone while there are zones, more per zone after that. The choice is a function of
+/// and have space, and those with little space where the others are too few: what nodes say of their space is as old as
+/// their start, one that is really full refuses, and a log that cannot be opened at all helps nobody. One is chosen from each zone while there are zones, more per zone after that. The choice is a function of
 /// the arguments: everybody who asks gets the same.
 ///
 /// # Errors
@@ -68,14 +69,24 @@ pub fn place(
     avoid: &[StorageId],
     rule: CopyRule,
 ) -> Result<Copies, TooFewNodes> {
-    let mut usable: Vec<&NodeRegistration> = nodes
-        .iter()
-        .filter(|n| n.state == NodeState::ReadWrite && !avoid.contains(&n.storage))
-        .filter(|n| {
-            u128::from(n.free_bytes) * 100
-                >= u128::from(n.total_bytes) * u128::from(FREE_PERCENT_MIN)
-        })
-        .collect();
+    let takes_writes =
+        |n: &&NodeRegistration| n.state == NodeState::ReadWrite && !avoid.contains(&n.storage);
+    let all: Vec<&NodeRegistration> = nodes.iter().filter(takes_writes).collect();
+    let roomy = all.iter().copied().filter(|n| has_space(n)).collect();
+    place_on(log, roomy, rule).or_else(|_| place_on(log, all, rule))
+}
+
+fn has_space(node: &NodeRegistration) -> bool {
+    let needed = u128::from(node.total_bytes) * u128::from(FREE_PERCENT_MIN);
+    u128::from(node.free_bytes) * 100 >= needed
+}
+
+/// Holders among these nodes.
+fn place_on(
+    log: ChannelId,
+    mut usable: Vec<&NodeRegistration>,
+    rule: CopyRule,
+) -> Result<Copies, TooFewNodes> {
     usable.sort_by(|a, b| a.node.cmp(&b.node));
     let circle = circle(&usable);
     // Neighbours on a circle of alternating zones share segments; a node's partners are those within `scatter / 2` of it.
@@ -241,6 +252,31 @@ mod tests {
                 assert!(copies.holders.iter().all(|h| *h.node != *"n0"));
             }
         }
+    }
+
+    /// Logs could not be opened at all when every disk was four fifths full.
+    #[test]
+    fn nodes_with_little_space_are_better_than_none() {
+        let mut nodes = five();
+        for node in &mut nodes {
+            node.free_bytes = 16;
+        }
+        let copies = place(ChannelId(1), &nodes, &[], CopyRule::default()).unwrap();
+        assert_eq!((copies.holders.len(), zones(&copies)), (3, 3));
+        // Two with space in two zones are enough for an acknowledgement, and the others are spared.
+        nodes[0].free_bytes = 80;
+        nodes[2].free_bytes = 80;
+        let copies = place(ChannelId(1), &nodes, &[], CopyRule::default()).unwrap();
+        assert!(
+            copies
+                .holders
+                .iter()
+                .all(|h| *h.node == *"n0" || *h.node == *"n2")
+        );
+        // With space in one zone only, nothing could be acknowledged.
+        nodes[2].free_bytes = 16;
+        let copies = place(ChannelId(1), &nodes, &[], CopyRule::default()).unwrap();
+        assert!(zones(&copies) >= 2);
     }
 
     #[test]
