@@ -2,13 +2,19 @@
 //!
 //! Messages may get lost with a session; the state machines send again what is not answered, so nothing here retries.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    mem::{Discriminant, discriminant},
+    sync::Arc,
+    time::Duration,
+};
 
 use holdfast_proto::{
     internal::log_node::{self as pb, log_node_client::LogNodeClient},
     log_node::{reply_from_wire, request_to_wire},
 };
 use holdfast_qlog::messages::{Answer, Ask, PROTOCOL, Reject, Reply, Request};
+use holdfast_types::ChannelId;
 use tokio::{
     sync::{mpsc, watch},
     task::AbortHandle,
@@ -166,6 +172,7 @@ async fn session(
         Ok(())
     };
     let receiving = async {
+        let mut noted = HashSet::new();
         loop {
             let reply = match replies.message().await {
                 Ok(Some(reply)) => reply,
@@ -173,7 +180,7 @@ async fn session(
                 Err(error) => return Err(error.to_string()),
             };
             let reply = reply_from_wire(reply).map_err(|e| format!("a malformed reply: {e}"))?;
-            note(node, &reply);
+            note(node, &reply, &mut noted);
             let reply = FromPeer::Reply {
                 from: Arc::clone(node),
                 reply,
@@ -189,9 +196,12 @@ async fn session(
     }
 }
 
-/// Logs what only an operator can mend.
-fn note(node: &str, reply: &Reply) {
+/// Logs what only an operator can mend, once a session: each of many messages under way is refused alike.
+fn note(node: &str, reply: &Reply, noted: &mut HashSet<(ChannelId, Discriminant<Reject>)>) {
     if let Answer::Rejected { log, why, .. } = &reply.answer {
+        if !noted.insert((*log, discriminant(why))) {
+            return;
+        }
         match why {
             Reject::Cluster | Reject::Protocol { .. } => {
                 tracing::error!(node, %log, %why, "a log-node refuses this process");
