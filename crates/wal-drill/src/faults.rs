@@ -22,7 +22,7 @@ use crate::{
     cluster::{Cluster, Setup},
     history::Violation,
     load::{self, Log},
-    nemesis::{BOUND, Nemesis},
+    nemesis::{BOUND, Kind, Nemesis},
     report::Report,
 };
 
@@ -56,6 +56,8 @@ pub struct Plan {
     pub dir: Option<PathBuf>,
     /// What is left is kept after a violation.
     pub keep: bool,
+    /// Only these faults; all that are possible when there are none.
+    pub only: Vec<Kind>,
 }
 
 fn options() -> Options {
@@ -106,7 +108,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
         log.order(0);
     }
     let rng = StdRng::seed_from_u64(plan.seed);
-    let mut nemesis = Nemesis::new(cluster, logs, reader, rng);
+    let mut nemesis = Nemesis::new(cluster, logs, reader, rng, plan.only.clone());
     settle(&nemesis.logs).await?;
     let (begin, mut trimmed) = (Instant::now(), Instant::now());
     while begin.elapsed() < plan.time {
@@ -159,6 +161,12 @@ async fn reckon(plan: &Plan, nemesis: Nemesis) -> anyhow::Result<Report> {
     }
     let verified = cluster.ctl(&["verify"]).await;
     report.verify = verified.unwrap_or_else(|e| json!({ "failed": format!("{e:#}") }));
+    let problems = report.verify["problems"].as_array().cloned();
+    for problem in problems.iter().flatten().filter(|p| p["node"] == "all") {
+        report
+            .violations
+            .add(Violation::Damaged, &problem.to_string());
+    }
     for log in &logs {
         let history = log.history.lock();
         let counts = history.counts();

@@ -50,7 +50,9 @@ pub struct Log {
     epochs: AtomicU64,
     /// Writers that hold the log or want it.
     engaged: AtomicUsize,
-    /// A writer that is told to take the log over.
+    /// The writer that opened the log last.
+    holder: AtomicUsize,
+    /// A writer that is told to open the log.
     orders: [Notify; 2],
     /// Wakes writers that are to give up what they hold.
     abandon: Notify,
@@ -77,6 +79,7 @@ impl Log {
             }),
             epochs: AtomicU64::new(0),
             engaged: AtomicUsize::new(0),
+            holder: AtomicUsize::new(0),
             orders: Default::default(),
             abandon: Notify::new(),
             stopping: AtomicBool::new(false),
@@ -91,9 +94,14 @@ impl Log {
         Epoch(self.epochs.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// Tells one of the two writers to take the log over, while the other goes on.
+    /// Tells one of the two writers to open the log.
     pub fn order(&self, writer: usize) {
         self.orders[writer].notify_one();
+    }
+
+    /// Tells the writer that does not have the log to take it over, while the other goes on.
+    pub fn take_over(&self) {
+        self.order(1 - self.holder.load(Ordering::Relaxed));
     }
 
     /// Tells whoever writes to drop everything.
@@ -201,6 +209,7 @@ pub async fn write(log: Arc<Log>, which: usize, wal: Arc<QuorumWal>, every: Dura
         match wal.open_writer(log.channel, epoch).await {
             Ok((writer, last)) => {
                 log.opens.fetch_add(1, Ordering::Relaxed);
+                log.holder.store(which, Ordering::Relaxed);
                 log.history.lock().opened(epoch, last);
                 append_on(&log, &*writer, epoch, every, &mut rng).await;
             }

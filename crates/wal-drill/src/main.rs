@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use holdfast_wal_drill::{
     bench,
     faults::{self, Plan},
+    nemesis::Kind,
     network,
 };
 use tracing_subscriber::EnvFilter;
@@ -61,6 +62,9 @@ struct Faults {
     /// Keep what is left after a violation.
     #[arg(long)]
     keep: bool,
+    /// Only these faults, each as often as it is named. A full disk and partitions need root.
+    #[arg(long)]
+    only: Vec<Kind>,
     /// Where the report goes as JSON; it is printed otherwise.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -98,6 +102,7 @@ async fn run_faults(given: Faults) -> anyhow::Result<ExitCode> {
         small_disk: root,
         dir: given.dir,
         keep: given.keep,
+        only: given.only,
     })
     .await?;
     publish(given.json, &report.to_json())?;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use clap::ValueEnum;
 use holdfast_quorum_wal::QuorumWal;
 use holdfast_types::Lsn;
 use holdfast_wal::Wal;
@@ -20,7 +21,7 @@ use crate::{
     load::Log,
     network::Cut,
     node::Node,
-    redundancy::lacking,
+    redundancy::{lacking, on_lost_disks},
 };
 
 /// Within this time a log must accept appends whenever two of three nodes and etcd are up.
@@ -33,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const FLIPS: usize = 64;
 
 /// What can happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Kind {
     /// `kill -9` of a node, then a restart.
     Kill,
@@ -107,13 +108,20 @@ pub struct Nemesis {
     pub violations: Violations,
     wal: Arc<QuorumWal>,
     rng: StdRng,
+    only: Vec<Kind>,
     deck: Vec<Kind>,
 }
 
 impl Nemesis {
-    /// Of a cluster that is well. Trims through `wal`.
+    /// Of a cluster that is well. Trims through `wal`. Does everything that is possible here, or only some of it.
     #[must_use]
-    pub fn new(cluster: Cluster, logs: Vec<Arc<Log>>, wal: Arc<QuorumWal>, rng: StdRng) -> Self {
+    pub fn new(
+        cluster: Cluster,
+        logs: Vec<Arc<Log>>,
+        wal: Arc<QuorumWal>,
+        rng: StdRng,
+        only: Vec<Kind>,
+    ) -> Self {
         Self {
             cluster,
             logs,
@@ -122,6 +130,7 @@ impl Nemesis {
             violations: Violations::default(),
             wal,
             rng,
+            only,
             deck: Vec::new(),
         }
     }
@@ -161,8 +170,28 @@ impl Nemesis {
                 node.start().await?;
             }
         }
+        if matches!(kind, Kind::Wipe | Kind::Flip) {
+            self.left_the_lost_disk(kind).await?;
+        }
         self.hold(0.2..1.5).await;
         Ok(())
+    }
+
+    /// One copy at a time: the next fault waits until no writer counts on the disk that was destroyed.
+    async fn left_the_lost_disk(&mut self, kind: Kind) -> anyhow::Result<()> {
+        let began = Instant::now();
+        loop {
+            let logs = on_lost_disks(&self.cluster).await?;
+            if logs.is_empty() {
+                return Ok(());
+            }
+            if began.elapsed() > BOUND {
+                let text = format!("after {kind}: logs {logs:?} stay on a lost disk");
+                self.violations.add(Violation::Stalled, &text);
+                return Ok(());
+            }
+            sleep(LOOK).await;
+        }
     }
 
     /// The next card: each kind comes before any comes again.
@@ -186,6 +215,9 @@ impl Nemesis {
             if self.cluster.nodes.iter().any(|n| n.namespace().is_some()) {
                 let cuts = [Kind::CutBoth, Kind::CutIn, Kind::CutOut];
                 self.deck.extend(cuts);
+            }
+            if !self.only.is_empty() {
+                self.deck.clone_from(&self.only);
             }
             self.deck.shuffle(&mut self.rng);
         }
@@ -299,7 +331,7 @@ impl Nemesis {
 
     fn take_over(&mut self) {
         let log = self.rng.random_range(0..self.logs.len());
-        self.logs[log].order(self.rng.random_range(0..2));
+        self.logs[log].take_over();
     }
 
     fn opens(&self) -> u64 {

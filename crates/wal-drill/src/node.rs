@@ -280,10 +280,19 @@ impl Node {
         ensure!(!files.is_empty(), "{} has no journal", self.name);
         // Directories have no order; the seed decides.
         files.sort();
+        let all: u64 = files.iter().map(|(_, len)| len).sum();
         let mut flipped = Vec::new();
         for _ in 0..bytes {
-            let (path, len) = &files[rng.random_range(0..files.len())];
-            let at = rng.random_range(0..*len);
+            // Each byte is as likely as any other, so that small files mostly stay whole.
+            let mut at = rng.random_range(0..all);
+            let mut hit = files.iter();
+            let path = loop {
+                let (path, len) = hit.next().expect("a position below the sum is in a file");
+                match at.checked_sub(*len) {
+                    Some(beyond) => at = beyond,
+                    None => break path,
+                }
+            };
             let file = File::options().read(true).write(true).open(path)?;
             let mut byte = [0];
             file.read_exact_at(&mut byte, at)?;

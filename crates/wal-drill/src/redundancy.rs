@@ -45,6 +45,24 @@ pub async fn lacking(
     Ok(found)
 }
 
+/// Logs whose newest segment counts on a disk that is not there any more: their writers are about to move on.
+///
+/// # Errors
+/// The metadata cannot be read.
+pub async fn on_lost_disks(cluster: &Cluster) -> anyhow::Result<Vec<ChannelId>> {
+    let registry = Registry::new(Arc::clone(cluster.store()));
+    let (nodes, _) = registry.nodes().await?;
+    let lost = |h: &CopyHolder| nodes.nodes.iter().all(|node| node.storage != h.storage);
+    let mut found = Vec::new();
+    for (log, view) in registry.logs().await? {
+        let newest = view.last().filter(|(_, d)| d.end().is_none());
+        if newest.is_some_and(|(_, d)| d.copies.holders.iter().any(lost)) {
+            found.push(log);
+        }
+    }
+    Ok(found)
+}
+
 fn is_whole(
     report: Option<&NodeReport>,
     log: ChannelId,

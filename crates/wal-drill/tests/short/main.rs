@@ -35,6 +35,7 @@ fn drill() -> Result<(), Failed> {
         small_disk: root,
         dir: None,
         keep: false,
+        only: Vec::new(),
     };
     let runtime = tokio::runtime::Runtime::new()?;
     let report = runtime.block_on(faults::run(&plan));
