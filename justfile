@@ -37,6 +37,16 @@ model *words:
 sim *words:
     cargo run --release -p holdfast-wal-sim -- {{words}}
 
+# Log-nodes as processes under random faults, for half an hour unless told otherwise: just drill --seconds 600 --seed 7
+drill *flags="--seconds 1800":
+    cargo build -p holdfast -p holdfast-wal-drill
+    target/debug/holdfast-wal-drill faults {{flags}}
+
+# The quorum log beside the hardware: just drill-bench --dir FOLDER
+drill-bench *flags:
+    cargo build --release -p holdfast -p holdfast-wal-drill
+    target/release/holdfast-wal-drill bench {{flags}}
+
 # Start a server on ./holdfast-data
 run *flags:
     cargo run --release -- standalone {{flags}}
