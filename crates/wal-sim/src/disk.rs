@@ -147,11 +147,14 @@ impl Disk {
         }
     }
 
-    /// Something on it becomes unreadable.
-    pub(crate) fn rot(&mut self, rng: &mut Rng) {
+    /// Something on it becomes unreadable; the entry is returned where it is known.
+    pub(crate) fn rot(&mut self, rng: &mut Rng) -> Option<(ChannelId, LogSegment, Lsn)> {
         match &mut self.kind {
             Kind::Records(records) => records.rot(rng),
-            Kind::Bytes(bytes) => bytes.rot(rng),
+            Kind::Bytes(bytes) => {
+                bytes.rot(rng);
+                None
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_qlog::{StorageId, invariants::Violation, meta::Phase, node::Room};
-use holdfast_types::ChannelId;
+use holdfast_types::{ChannelId, LogSegment, Lsn};
 
 use crate::world::{CLOCK_BOUND, Event, LOGS, META, NODES, PROCESSES, World, trace};
 
@@ -68,6 +68,7 @@ impl World {
             let log = ChannelId(self.rng.below(u64::from(LOGS)) as u32);
             self.spurious = Some((process, log));
         }
+        self.ambush();
         if self.rng.chance(RATCHET_CHANCE) {
             self.ratchet();
         }
@@ -111,18 +112,69 @@ impl World {
                 trace!(self, "n{n}: an old copy of its disk");
             }
         } else if self.rng.chance(faults.rot) {
-            self.nodes[n].disk.rot(&mut self.rng);
-            self.counts.losses += 1;
-            trace!(self, "n{n}: rot");
-            // Damage is only ever missed when the log is recovered while another copy is away.
-            if self.rng.chance(700_000) {
-                for p in 0..PROCESSES {
-                    self.crash_process(p);
+            self.rot(n);
+        }
+    }
+
+    fn rot(&mut self, n: usize) {
+        let entry = self.nodes[n].disk.rot(&mut self.rng);
+        self.counts.losses += 1;
+        trace!(self, "n{n}: rot");
+        // Damage is only ever missed when the log is recovered while the other copies are away.
+        if self.rng.chance(700_000) {
+            for p in 0..PROCESSES {
+                self.crash_process(p);
+            }
+            let other = (n + 1 + self.rng.below(NODES as u64 - 1) as usize) % NODES;
+            let away = match entry {
+                Some((log, segment, lsn)) => self.only_other_holder(n, log, segment, lsn),
+                None => None,
+            };
+            self.nodes[away.unwrap_or(other)].paused = self.now + Duration::from_millis(3_000);
+        }
+    }
+
+    /// A node is away for a moment, so that what is acknowledged has two copies. Then the victim, which has one, crashes
+    /// and finds it unreadable.
+    fn ambush(&mut self) {
+        let n = self.victim;
+        match self.ambush {
+            Some(at) if at <= self.now => {
+                self.ambush = None;
+                if self.nodes[n].machine.is_some() && !self.nodes[n].disk.is_damaged() {
+                    self.node_crash(n);
+                    self.rot(n);
+                    let life = self.nodes[n].life;
+                    self.at(STEP, Event::NodeStart { node: n, life });
                 }
-                let other = (n + 1 + self.rng.below(NODES as u64 - 1) as usize) % NODES;
-                self.nodes[other].paused = self.now + Duration::from_millis(3_000);
+            }
+            Some(_) => {}
+            None => {
+                if self.rng.chance(self.faults.rot / 50) {
+                    let third = (n + 1 + self.rng.below(NODES as u64 - 1) as usize) % NODES;
+                    let until = self.now + 5 * STEP;
+                    self.nodes[third].paused = self.nodes[third].paused.max(until);
+                    self.ambush = Some(until);
+                }
             }
         }
+    }
+
+    /// The one node besides `n` that has this entry, where there is just one.
+    fn only_other_holder(
+        &self,
+        n: usize,
+        log: ChannelId,
+        segment: LogSegment,
+        lsn: Lsn,
+    ) -> Option<usize> {
+        let has = |other: &usize| {
+            let disk = &self.nodes[*other].disk;
+            !disk.read((log, segment), (lsn, lsn), 1).is_empty()
+        };
+        let mut holders = (0..NODES).filter(|other| *other != n).filter(has);
+        let first = holders.next();
+        first.filter(|_| holders.next().is_none())
     }
 
     pub(crate) fn exchange_disk(&mut self, n: usize) {

@@ -221,6 +221,8 @@ pub(crate) struct World {
     pub(crate) kept_down: Option<usize>,
     /// A promotion that nothing called for.
     pub(crate) spurious: Option<(usize, ChannelId)>,
+    /// When the victim will crash with an entry unreadable, see `ambush`.
+    pub(crate) ambush: Option<Duration>,
     pub(crate) healing: Healing,
     hash: u64,
     pub(crate) trace: Option<Vec<String>>,
@@ -280,6 +282,7 @@ impl World {
             calm: false,
             kept_down: None,
             spurious: None,
+            ambush: None,
             healing: Healing::default(),
             hash: 0xcbf2_9ce4_8422_2325,
             trace: traced.then(Vec::new),

@@ -102,11 +102,11 @@ impl Records {
     }
 
     /// One record becomes unreadable: an entry, and all behind it in its segment cannot be vouched for; or something that
-    /// the disk cannot do without.
-    pub(crate) fn rot(&mut self, rng: &mut Rng) {
+    /// the disk cannot do without. Returns the entry.
+    pub(crate) fn rot(&mut self, rng: &mut Rng) -> Option<(ChannelId, LogSegment, Lsn)> {
         if rng.chance(200_000) || self.content.is_empty() {
             self.damaged = true;
-            return;
+            return None;
         }
         // Mostly one of a log's last segment: that is where it hurts.
         let last = rng.chance(700_000);
@@ -121,7 +121,7 @@ impl Records {
             .filter(|((l, _), _)| Some(*l) == log);
         let mut of_log: Vec<_> = of_log.filter(|(_, held)| !held.is_empty()).collect();
         if of_log.is_empty() {
-            return;
+            return None;
         }
         let which = if last {
             of_log.len() - 1
@@ -137,5 +137,6 @@ impl Records {
         if let Some(state) = state.and_then(|l| l.segments.get_mut(segment)) {
             state.certain = Lsn(lsn.0 - 1);
         }
+        Some((*log, *segment, lsn))
     }
 }
