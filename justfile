@@ -14,7 +14,7 @@ quick:
 # Format, lints and the checks of the house
 check:
     cargo fmt --all --check
-    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --workspace --all-targets --features holdfast-fuzz/libfuzzer -- -D warnings
     cargo test -q -p holdfast-tidy
 
 # Tests of one crate: just unit expr

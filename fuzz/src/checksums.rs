@@ -149,7 +149,7 @@ fn sealed_block(bytes: &mut [u8], at: usize) -> Option<()> {
 }
 
 /// The identity of a log-node's disk: two blocks.
-pub fn journal_identity(bytes: &mut Vec<u8>) {
+pub fn journal_identity(bytes: &mut [u8]) {
     for at in [0, 4096] {
         sealed_block(bytes, at).unwrap_or_default();
     }

@@ -57,7 +57,7 @@ fn open_segment() -> NodeRecord {
 }
 
 fn append(lsn: u64, len: usize) -> NodeRecord {
-    let request = (lsn % 2 == 0).then_some(RequestId {
+    let request = lsn.is_multiple_of(2).then_some(RequestId {
         client: 5,
         sequence: lsn,
     });

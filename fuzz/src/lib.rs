@@ -9,7 +9,7 @@
 //! | [`segment`]   | `segment_columns`, `segment_keys`, `segment_deletes`, `sealed_open`         |
 //! | [`index`]     | `index_hnsw`, `index_sparse`, `index_scalar`                                |
 //! | [`stored`]    | `manifest_decode`, `pointer_decode`, `delete_log`, `catalog_decode`         |
-//! | [`wire`]      | `proto_field_data`, `placeholder`                                           |
+//! | [`wire`]      | `proto_field_data`, `placeholder`, `proto_schema`, `proto_template`         |
 //! | [`edits`]     | an input as a file: raw, or a valid file with changes                       |
 //! | [`checksums`] | making the checksums of a changed file right, so that deeper code is reached |
 //! | [`caught`]    | panics that are caught where foreign code is called                         |

@@ -17,7 +17,7 @@ use holdfast_wal::{
 };
 use tempfile::TempDir;
 
-use crate::{checksums, edits, sample};
+use crate::{checksums, edits, sample, stored::block_on};
 
 static RECORD: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let schema = sample::schema(DataType::Int64);
@@ -82,14 +82,6 @@ fn directory_in_memory() -> TempDir {
         tempfile::tempdir()
     }
     .expect("a temporary directory can be made")
-}
-
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .expect("a runtime can be made")
-        .block_on(work)
 }
 
 const CHANNEL: ChannelId = ChannelId(0);

@@ -5,12 +5,12 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use holdfast_index::{Cancel, HnswParams, QueryVector, ScalarIndexKind, Within};
 use holdfast_segment::{
-    GrowingSegment, IndexBuild, IndexFile, KeySet, QuerySpec, SealedSegment,
-    SearchParams, SearchSpec, SegmentFile, build_index,
+    GrowingSegment, IndexBuild, IndexFile, KeySet, QuerySpec, SealedSegment, SearchParams,
+    SearchSpec, SegmentFile, build_index,
 };
-use holdfast_types::{FileRole, 
-    CollectionSchema, DataType, FieldId, IndexId, Lsn, Metric, PartitionId, Pk, PkList, RowIdx,
-    SegmentId, Timestamp,
+use holdfast_types::{
+    CollectionSchema, DataType, FieldId, FileRole, IndexId, Lsn, Metric, PartitionId, Pk, PkList,
+    RowIdx, SegmentId, Timestamp,
 };
 
 use crate::{checksums, edits, sample};
@@ -211,7 +211,7 @@ pub fn keys(input: &[u8]) {
                 Pk::Str("key-0006".into()),
                 Pk::Str("".into()),
             ] {
-                keys.contains(&key);
+                let _found = keys.contains(&key);
             }
         }
     }

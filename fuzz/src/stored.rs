@@ -10,14 +10,14 @@ use holdfast_meta::{
     Catalog, DEFAULT_DATABASE, MemoryStore, MetaStore, NewCollection, Txn, envelope, keys,
 };
 use holdfast_storage::{
-    DeleteLogEntry, Digest, FileEntry, IndexEntry, Manifest, Manifests, ObjectInfo,
-    ObjectPath, SegmentEntry, Store,
+    DeleteLogEntry, Digest, FileEntry, IndexEntry, Manifest, Manifests, ObjectInfo, ObjectPath,
+    SegmentEntry, Store,
     delete_log::{self, DeleteLog},
     paths, testing,
 };
-use holdfast_types::{FileRole, 
-    ChannelId, CollectionId, Epoch, FieldId, IndexId, Lsn, ManifestVersion, PartitionId, Pk,
-    PkList, SegmentId, ShardId, Timestamp,
+use holdfast_types::{
+    ChannelId, CollectionId, Epoch, FieldId, FileRole, IndexId, Lsn, ManifestVersion, PartitionId,
+    Pk, PkList, SegmentId, ShardId, Timestamp,
 };
 use prost::Message;
 
@@ -109,7 +109,8 @@ pub fn manifest(input: &[u8]) {
     }
 }
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
+/// Runs `work` on a runtime of its own.
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -143,7 +144,7 @@ pub fn pointer(input: &[u8]) {
     block_on(async {
         let meta = Arc::new(MemoryStore::new());
         let put = Txn::new().put(keys::manifest(SHARD), Bytes::from(bytes));
-        drop(meta.txn(put).await.expect("memory takes every value"));
+        let _done = meta.txn(put).await.expect("memory takes every value");
         drop(
             Manifests::new(meta, Arc::clone(&STORE.1))
                 .version(SHARD)
@@ -229,10 +230,10 @@ pub fn catalog(input: &[u8]) {
             };
             txn = txn.put(key, envelope::seal(key, &payload));
         }
-        drop(store.txn(txn).await.expect("memory takes every value"));
+        let _done = store.txn(txn).await.expect("memory takes every value");
         if let Ok(catalog) = Catalog::open(store, Timestamp(3)).await {
             for collection in catalog.snapshot().collections() {
-                collection.schema.primary();
+                let _key = collection.schema.primary();
                 for id in collection.shard_ids() {
                     assert_eq!(id.collection, collection.id);
                 }

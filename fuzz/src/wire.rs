@@ -1,19 +1,23 @@
 //! What clients send.
 
-use std::sync::LazyLock;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, LazyLock},
+};
 
+use holdfast_meta::{Catalog, DEFAULT_DATABASE, MemoryStore, NewCollection};
 use holdfast_proto::{
     field_data,
     pb::{
         common::{PlaceholderGroup, PlaceholderType, PlaceholderValue},
-        schema::FieldData,
+        schema::{FieldData, TemplateValue},
     },
-    placeholder as placeholders,
+    placeholder as placeholders, schema as schemas, template,
 };
-use holdfast_types::{DataType, FieldSchema};
+use holdfast_types::{ChannelId, DataType, FieldSchema, Timestamp};
 use prost::Message;
 
-use crate::{edits, sample};
+use crate::{edits, sample, stored};
 
 static FIELDS: LazyLock<Vec<FieldSchema>> = LazyLock::new(|| {
     let types = [
@@ -98,5 +102,57 @@ pub fn placeholder(input: &[u8]) {
                 assert_eq!(query.dim(), dim as usize);
             }
         }
+    }
+}
+
+/// The schema of a collection to be made. What was accepted is shown as it was given, can be stored, and
+/// is read back at the next start.
+pub fn schema(input: &[u8]) {
+    let Ok(schema) = schemas::decode(input).and_then(|wire| schemas::to_domain(&wire)) else {
+        return;
+    };
+    let shown = schemas::to_wire(&schema, "books");
+    let again = schemas::to_domain(&shown).expect("what was taken can be given");
+    assert_eq!(again, schema);
+    stored::block_on(async {
+        let store = Arc::new(MemoryStore::new());
+        let catalog = Catalog::open(store.clone(), Timestamp(1))
+            .await
+            .expect("a new catalog");
+        let new = NewCollection {
+            name: "books".to_owned(),
+            schema: Arc::new(schema),
+            shards: vec![ChannelId(0)],
+            consistency: 2,
+            properties: BTreeMap::new(),
+            num_partitions: 0,
+            partitions: vec!["_default".to_owned()],
+        };
+        let created = catalog
+            .create_collection(DEFAULT_DATABASE, &new, Timestamp(2))
+            .await;
+        let reopened = Catalog::open(store, Timestamp(3))
+            .await
+            .expect("what was stored can be read");
+        assert_eq!(
+            reopened.snapshot().collections().count(),
+            usize::from(created.is_ok())
+        );
+    });
+}
+
+/// A filter and a value for its place `{x}`: the length of the filter (2 bytes, little-endian), the
+/// filter, the value's message.
+pub fn template(input: &[u8]) {
+    let Some((length, rest)) = input.split_first_chunk::<2>() else {
+        return;
+    };
+    let length = usize::from(u16::from_le_bytes(*length)).min(rest.len());
+    let (text, message) = rest.split_at(length);
+    let (Ok(text), Ok(value)) = (std::str::from_utf8(text), TemplateValue::decode(message)) else {
+        return;
+    };
+    if let Ok(values) = template::to_domain(HashMap::from([("x".to_owned(), value)])) {
+        drop(holdfast_expr::parse(text, &sample::every_type(), &values));
     }
 }

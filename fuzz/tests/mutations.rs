@@ -155,6 +155,10 @@ fn changed(mut input: Vec<u8>, other: &[u8], form: Form, draw: &mut Draw) -> Vec
     input
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test has no configuration but the environment"
+)]
 fn run(target: &str, form: Form, test: fn(&[u8])) {
     let number =
         |name: &str, default| std::env::var(name).map_or(default, |v| v.parse().expect(name));
@@ -238,4 +242,6 @@ targets! {
     catalog_decode: Form::Edits { head: 1 }, fuzz::stored::catalog;
     proto_field_data: Form::Bytes, fuzz::wire::field_data;
     placeholder: Form::Edits { head: 1 }, fuzz::wire::placeholder;
+    proto_schema: Form::Bytes, fuzz::wire::schema;
+    proto_template: Form::Bytes, fuzz::wire::template;
 }

@@ -211,6 +211,23 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-worker",
         ],
     ),
+    // Readers of foreign bytes, called one by one.
+    (
+        "holdfast-fuzz",
+        &[
+            "holdfast-types",
+            "holdfast-disk",
+            "holdfast-journal",
+            "holdfast-qlog",
+            "holdfast-expr",
+            "holdfast-index",
+            "holdfast-segment",
+            "holdfast-proto",
+            "holdfast-meta",
+            "holdfast-wal",
+            "holdfast-storage",
+        ],
+    ),
     (
         "holdfast",
         &[
