@@ -6,8 +6,10 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use holdfast_disk::{Disk, RealDisk};
-use holdfast_journal::{Journal, JournalThread, Owner, error::Loss};
-use holdfast_log_node::{Device, LogNode, Registration, ThreadDevice, grpc::Service, register};
+use holdfast_journal::{Journal, JournalThread, Owner, error::Loss, stored_identity};
+use holdfast_log_node::{
+    Device, LogNode, Registration, ThreadDevice, grpc::Service, keep_raising, recognise, register,
+};
 use holdfast_meta::{MetaError, MetaStore};
 use holdfast_meta_etcd::EtcdStore;
 use holdfast_qlog::{Zone, node::NodeOptions};
@@ -112,6 +114,14 @@ async fn open_log_node(
     let store: Arc<dyn MetaStore> = Arc::new(connect(&config.etcd).await?);
     let cluster = cluster_id(&*store).await.context("etcd")?;
     let dir = data.journal();
+    let stored = tokio::task::spawn_blocking({
+        let dir = dir.clone();
+        move || stored_identity(&RealDisk, &dir)
+    });
+    let stored = stored.await?;
+    if let Some(stored) = stored.with_context(|| format!("journal {}", dir.display()))? {
+        recognise(&*store, &config.node, &stored).await?;
+    }
     let options = config.log_node.journal.clone();
     let opened = tokio::task::spawn_blocking({
         let dir = dir.clone();
@@ -165,5 +175,12 @@ async fn open_log_node(
         Arc::clone(&device),
         shutdown,
     );
+    drop(shutdown.spawn(keep_raising(
+        store,
+        config.node.as_str().into(),
+        Arc::clone(&device),
+        config.log_node.raise_every,
+        shutdown.clone(),
+    )));
     Ok(Service::new(node, zone, device))
 }

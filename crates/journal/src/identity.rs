@@ -1,4 +1,4 @@
-//! Whose disk this is, and how often it was started.
+//! Whose disk this is, and which of its lives: starts are counted, and while it runs the count is raised now and then.
 //!
 //! The file is as long as it will ever be from the start, so starting needs no room on the disk. It says everything
 //! twice; the copies are written and synced one after the other, so that a crash leaves one intact, and damage to
@@ -68,8 +68,23 @@ pub struct Identity {
     pub storage: StorageId,
     /// Made with the journal; it keeps bytes of others from passing as its own.
     pub journal: [u8; 16],
-    /// Counts the starts. A disk that comes back with a lower one than the cluster remembers is an old copy.
+    /// Counts the starts, and the raises in between. A disk that comes back with a lower one than the cluster remembers
+    /// is an old copy.
     pub generation: u64,
+}
+
+/// The identity that the journal in `dir` was left with, without starting it; `None` when there is none yet. Ask it
+/// before [`crate::Journal::open`], which counts a start: an old copy that is started often enough would look new.
+///
+/// # Errors
+/// [`JournalError`].
+pub fn stored_identity(disk: &dyn Disk, dir: &Path) -> Result<Option<Identity>, JournalError> {
+    disk.create_dir(dir).map_err(failed("create", dir))?;
+    let names = disk.list(dir).map_err(failed("list", dir))?;
+    match names.iter().any(|name| name == NAME) {
+        true => Ok(Some(IdentityFile::read(disk, dir)?.identity)),
+        false => Ok(None),
+    }
 }
 
 /// How far the making of a journal has come.

@@ -186,6 +186,24 @@ impl Journal {
 
     /// From now on the journal is only read: after a failed write or sync nobody knows what the disk holds, and the
     /// kernel may have forgotten that it does not.
+    /// Counts as a start would, while it runs, and makes that durable: a copy of the disk that was made before is older
+    /// than what the cluster then learns. Returns the new generation.
+    ///
+    /// # Errors
+    /// [`AppendError::ReadOnly`]; [`AppendError::Unknown`] when the disk failed, after which nothing is written any more.
+    pub fn raise_generation(&mut self) -> Result<u64, AppendError> {
+        if self.read_only {
+            return Err(AppendError::ReadOnly);
+        }
+        let generation = self.identity.identity.generation + 1;
+        let (phase, newest) = (self.identity.phase, self.identity.newest);
+        if let Err(error) = self.identity.store(generation, phase, newest) {
+            self.give_up(&error);
+            return Err(AppendError::Unknown(Arc::new(error)));
+        }
+        Ok(generation)
+    }
+
     fn give_up(&mut self, error: &io::Error) {
         tracing::error!(%error, "the journal cannot be written any more");
         self.read_only = true;

@@ -5,7 +5,10 @@ use std::{
     collections::VecDeque,
     io,
     pin::Pin,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     thread::{self, JoinHandle},
     time::Instant,
@@ -68,6 +71,7 @@ struct Waiting {
     queue: Mutex<Queue>,
     changed: Condvar,
     spares_wanted: Condvar,
+    generation: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -90,6 +94,7 @@ enum SpareWork {
 enum Work {
     Append(Vec<NodeRecord>),
     Mend(ChannelId, LogSegment, Vec<Entry>),
+    Raise,
 }
 
 #[derive(Debug)]
@@ -114,6 +119,7 @@ impl JournalThread {
             }),
             changed: Condvar::new(),
             spares_wanted: Condvar::new(),
+            generation: AtomicU64::new(journal.identity().generation),
         });
         let reader = journal.reader();
         let identity = journal.identity();
@@ -155,6 +161,12 @@ impl JournalThread {
     pub fn mend(&self, log: ChannelId, segment: LogSegment, entries: Vec<Entry>) -> Completion {
         let bytes = entries.iter().map(|e| e.payload.len()).sum();
         self.queue(Work::Mend(log, segment, entries), bytes)
+    }
+
+    /// Queues [`Journal::raise_generation`]; when it is done, [`Self::identity`] has the new one.
+    #[must_use = "the outcome is only known from the completion"]
+    pub fn raise_generation(&self) -> Completion {
+        self.queue(Work::Raise, 0)
     }
 
     fn queue(&self, work: Work, bytes: usize) -> Completion {
@@ -200,7 +212,10 @@ impl JournalThread {
     /// The journal's identity.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        self.identity
+        Identity {
+            generation: self.queue.generation.load(Ordering::Acquire),
+            ..self.identity
+        }
     }
 }
 
@@ -244,7 +259,7 @@ impl Waiting {
         let mut groups = 0_u64;
         while let Some(group) = self.next_group(group_bytes_max) {
             let bytes = group.iter().map(|s| s.bytes).sum::<usize>();
-            write(&mut journal, group);
+            self.write(&mut journal, group);
             groups += 1;
             let idle = {
                 let mut queue = self.queue();
@@ -305,27 +320,35 @@ impl Waiting {
         }
         Some(group)
     }
-}
 
-/// Writes what has gathered and tells everyone concerned. Entries to be mended are rare, and written on their own.
-fn write(journal: &mut Journal, group: Vec<Submission>) {
-    let mut appends: Vec<(Vec<NodeRecord>, Submitter)> = Vec::new();
-    for Submission {
-        work,
-        bytes,
-        outcome,
-    } in group
-    {
-        match work {
-            Work::Append(records) => appends.push((records, Submitter { bytes, outcome })),
-            Work::Mend(log, segment, entries) => {
-                append(journal, std::mem::take(&mut appends));
-                let submitter = Submitter { bytes, outcome };
-                submitter.tell(journal.mend(log, segment, &entries));
+    /// Writes what has gathered and tells everyone concerned. All but appends is rare, and done on its own.
+    fn write(&self, journal: &mut Journal, group: Vec<Submission>) {
+        let mut appends: Vec<(Vec<NodeRecord>, Submitter)> = Vec::new();
+        for Submission {
+            work,
+            bytes,
+            outcome,
+        } in group
+        {
+            let submitter = Submitter { bytes, outcome };
+            match work {
+                Work::Append(records) => appends.push((records, submitter)),
+                Work::Mend(log, segment, entries) => {
+                    append(journal, std::mem::take(&mut appends));
+                    submitter.tell(journal.mend(log, segment, &entries));
+                }
+                Work::Raise => {
+                    append(journal, std::mem::take(&mut appends));
+                    let raised = journal.raise_generation();
+                    if let Ok(generation) = raised {
+                        self.generation.store(generation, Ordering::Release);
+                    }
+                    submitter.tell(raised.map(drop));
+                }
             }
         }
+        append(journal, appends);
     }
-    append(journal, appends);
 }
 
 fn append(journal: &mut Journal, group: Vec<(Vec<NodeRecord>, Submitter)>) {

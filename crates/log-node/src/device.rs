@@ -24,6 +24,9 @@ pub trait Device: Send + Sync + fmt::Debug {
     /// What is durable, but for the entries.
     fn image(&self) -> NodeImage;
 
+    /// Counts as a start would, durably: copies of the disk that were made before are old from now on.
+    fn raise_generation(&self) -> BoxFuture<'static, Result<(), AppendError>>;
+
     /// Which disk it is.
     fn identity(&self) -> Identity;
 
@@ -81,6 +84,10 @@ impl Device for ThreadDevice {
 
     fn image(&self) -> NodeImage {
         self.journal.reader().image()
+    }
+
+    fn raise_generation(&self) -> BoxFuture<'static, Result<(), AppendError>> {
+        Box::pin(self.journal.raise_generation())
     }
 
     fn identity(&self) -> Identity {

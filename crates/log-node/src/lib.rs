@@ -17,4 +17,4 @@ pub mod register;
 pub use core::{LogNode, NodeStatus};
 pub use device::{Device, ThreadDevice};
 pub use options::Options;
-pub use register::{RegisterError, Registration, register};
+pub use register::{RegisterError, Registration, keep_raising, recognise, register};

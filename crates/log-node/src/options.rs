@@ -17,6 +17,10 @@ pub struct Options {
     /// Time between two looks at how much room the disk has.
     #[serde(with = "humantime_serde")]
     pub room_every: Duration,
+    /// Time between two raises of the generation. A copy of the disk that is older than the last one is recognised as
+    /// old; one that is younger is not.
+    #[serde(with = "humantime_serde")]
+    pub raise_every: Duration,
     /// Below this share of free space, in percent, writers are asked to slow down and new segments go elsewhere.
     pub little_percent: u8,
     /// Below this share of free space, in percent, entries are refused.
@@ -32,6 +36,7 @@ impl Default for Options {
             read_entries_max: 4096,
             reads_max: 16,
             room_every: Duration::from_secs(1),
+            raise_every: Duration::from_secs(60),
             little_percent: 20,
             full_percent: 5,
             journal: holdfast_journal::Options::default(),
@@ -53,6 +58,9 @@ impl Options {
         }
         if self.room_every < Duration::from_millis(10) {
             return Err(format!("room_every: {:?} is below 10ms", self.room_every));
+        }
+        if self.raise_every < Duration::from_millis(10) {
+            return Err(format!("raise_every: {:?} is below 10ms", self.raise_every));
         }
         if self.little_percent > 90 || self.full_percent > self.little_percent {
             return Err(format!(

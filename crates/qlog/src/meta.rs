@@ -6,6 +6,7 @@
 //! | `wal/<log>/seg/<segment>`  | [`SegmentDescriptor`]  | one a segment that lives; at most about 64 of those in object storage, older ones are folded |
 //! | `wal/<log>/folded`         | [`Folded`]             | one a log, at most                            |
 //! | `wal/node/<name>`          | [`NodeRegistration`]   | one a log-node                                |
+//! | `wal/retired/<storage>`    | [`NodeRegistration`]   | one a disk that another one took the place of |
 //! | `wal/gone/<storage>`       | [`Gone`]               | one a disk that was lost for good             |
 //!
 //! Encodings are canonical, so a transaction compares whole values: none ever comes back, because epochs and segments
@@ -121,8 +122,8 @@ pub struct NodeRegistration {
     pub zone: Zone,
     /// Its disk.
     pub storage: StorageId,
-    /// Counts its starts, and is written to its disk as well: a disk that comes back with a lower one is a copy of
-    /// an earlier day.
+    /// Counts its starts and is raised in between, on its disk first: a disk that comes back with a lower one is a copy
+    /// of an earlier day.
     pub generation: u64,
     /// What it is good for.
     pub state: NodeState,
@@ -284,6 +285,12 @@ pub const NODE_PREFIX: &str = "wal/node/";
 #[must_use]
 pub fn node_key(node: &str) -> String {
     format!("{NODE_PREFIX}{node}")
+}
+
+/// Key of the last [`NodeRegistration`] of a disk that another one took the place of.
+#[must_use]
+pub fn retired_key(storage: StorageId) -> String {
+    format!("wal/retired/{storage}")
 }
 
 /// Prefix of the keys of [`Gone`]s.

@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use holdfast_disk::RealDisk;
-use holdfast_journal::{Journal, JournalThread, Owner as JournalOwner};
+use holdfast_journal::{Journal, JournalThread, Owner as JournalOwner, stored_identity};
 use holdfast_log_node::{
-    Device, LogNode, Options as NodeSettings, Registration, ThreadDevice, grpc::Service, register,
+    Device, LogNode, Options as NodeSettings, Registration, ThreadDevice, grpc::Service, recognise,
+    register,
 };
 use holdfast_meta::{MemoryStore, MetaStore};
 use holdfast_qlog::{
@@ -104,6 +105,10 @@ impl Cluster {
         };
         let owner = JournalOwner::new(holdfast_journal::ClusterId(self.id.0));
         let dir = node.journal();
+        if let Some(stored) = stored_identity(&RealDisk, &dir).expect("an identity") {
+            let recognised = recognise(&*self.store, &format!("log-{i}"), &stored).await;
+            recognised.expect("recognised");
+        }
         let (journal, recovered) = patiently(async {
             loop {
                 // The last life's threads may still be on their way out.
