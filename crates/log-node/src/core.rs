@@ -1,7 +1,7 @@
 //! The one task that owns the state machine: everything that happens to the node passes through its queue.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,6 +19,7 @@ use holdfast_runtime::Shutdown;
 use holdfast_types::{Epoch, Lsn};
 use tokio::{
     sync::{mpsc, oneshot},
+    task::JoinSet,
     time::Instant,
 };
 
@@ -34,12 +35,12 @@ enum Input {
     Joined(Caller, mpsc::Sender<Reply>),
     Left(Caller),
     Request(Caller, Request),
-    Read(Caller, Box<Done>),
     Status(oneshot::Sender<NodeStatus>),
 }
 
 /// A read that came back from the disk.
 struct Done {
+    caller: Caller,
     read: Read,
     through: Lsn,
     committed: Lsn,
@@ -92,12 +93,12 @@ impl LogNode {
         let task = Task {
             node: Node::open(node, device.image()),
             device,
-            callers: HashMap::new(),
+            callers: BTreeMap::new(),
             writing: FuturesOrdered::new(),
             refused: false,
             room: Room::Enough,
+            reading: JoinSet::new(),
             began: Instant::now(),
-            inputs: inputs.clone(),
             options: options.clone(),
         };
         drop(shutdown.spawn(task.run(queue, shutdown.clone())));
@@ -161,15 +162,16 @@ impl Drop for Session {
 struct Task {
     node: Node,
     device: Arc<dyn Device>,
-    callers: HashMap<Caller, mpsc::Sender<Reply>>,
+    callers: BTreeMap<Caller, mpsc::Sender<Reply>>,
     /// What the disk has been given, in order.
     writing: FuturesOrdered<BoxFuture<'static, (Ticket, Result<(), AppendError>)>>,
     /// The disk had no room for something that the state machine counts on. Nothing more is given to the disk until all that
     /// is under way is decided; then the state machine begins anew from what is durable.
     refused: bool,
     room: Room,
+    /// Reads of the disk; they end with the task.
+    reading: JoinSet<Done>,
     began: Instant,
-    inputs: mpsc::Sender<Input>,
     options: Options,
 }
 
@@ -185,6 +187,11 @@ impl Task {
                     self.written(ticket, written);
                 }
                 _ = look.tick() => self.look(),
+                Some(read) = self.reading.join_next(), if !self.reading.is_empty() => match read {
+                    Ok(done) => self.answer(done.caller, answer_of(done)),
+                    // Whoever asked asks again.
+                    Err(error) => tracing::error!(%error, "a read of the disk failed"),
+                },
                 input = queue.recv() => match input {
                     Some(input) => self.take(input),
                     None => break,
@@ -209,10 +216,6 @@ impl Task {
                     return;
                 }
                 self.step(NodeEvent::Request { caller, request });
-            }
-            Input::Read(caller, done) => {
-                let answer = answer_of(*done);
-                self.answer(caller, answer);
             }
             Input::Status(answer) => {
                 let status = NodeStatus {
@@ -243,17 +246,16 @@ impl Task {
                     end,
                 } => {
                     let reading = self.device.read(read);
-                    let inputs = self.inputs.clone();
-                    drop(tokio::spawn(async move {
-                        let done = Done {
+                    self.reading.spawn(async move {
+                        Done {
+                            caller: to,
                             read,
                             through,
                             committed,
                             end,
                             result: reading.await,
-                        };
-                        drop(inputs.send(Input::Read(to, Box::new(done))).await);
-                    }));
+                        }
+                    });
                 }
                 // The journal lets go of what a trim names by itself.
                 NodeAction::Forget { .. } => {}
@@ -344,6 +346,7 @@ impl Task {
 
 fn answer_of(done: Done) -> Answer {
     let Done {
+        caller: _,
         read,
         through,
         committed,

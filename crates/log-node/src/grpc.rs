@@ -12,11 +12,11 @@ use holdfast_qlog::{
     messages::{Ask, Inspected, SegmentLen},
     node::Room,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Response, Status, Streaming};
 
-use crate::core::{LogNode, NodeStatus, Stopped};
+use crate::core::{LogNode, NodeStatus, Session, Stopped};
 
 /// Largest message taken: the largest record, and what is around it.
 const MESSAGE_BYTES_MAX: usize = 272 << 20;
@@ -59,39 +59,22 @@ impl log_node_server::LogNode for Service {
         &self,
         request: tonic::Request<Streaming<pb::Request>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let mut requests = request.into_inner();
         let (session, answers) = self.node.join().await?;
         let (failed, failure) = mpsc::channel::<Status>(1);
-        drop(tokio::spawn(async move {
-            let mut greeted = false;
-            loop {
-                // Otherwise the peer is done, or gone.
-                let Ok(Some(request)) = requests.message().await else {
-                    return;
-                };
-                let request = match request_from_wire(request) {
-                    Ok(request) => request,
-                    Err(malformed) => {
-                        let text = format!("malformed request: {malformed}");
-                        drop(failed.send(Status::invalid_argument(text)).await);
-                        return;
-                    }
-                };
-                greeted |= matches!(request.ask, Ask::Hello { .. });
-                if !greeted {
-                    let text = "a session begins with a hello";
-                    drop(failed.send(Status::failed_precondition(text)).await);
-                    return;
-                }
-                if let Err(stopped) = session.request(request).await {
-                    drop(failed.send(stopped.into()).await);
-                    return;
-                }
+        let mut reading = JoinSet::new();
+        reading.spawn(async move {
+            if let Err(status) = read_requests(request.into_inner(), session).await {
+                drop(failed.send(status).await);
             }
-        }));
+        });
         let answers = ReceiverStream::new(answers).map(|reply| Ok(reply_to_wire(&reply)));
         let failures = ReceiverStream::new(failure).map(Err);
-        Ok(Response::new(Box::pin(answers.merge(failures))))
+        let replies = answers.merge(failures).map(move |reply| {
+            // Whoever no longer takes answers is no longer listened to: the task ends with this stream.
+            let _owned = &reading;
+            reply
+        });
+        Ok(Response::new(Box::pin(replies)))
     }
 
     async fn status(
@@ -126,6 +109,25 @@ impl log_node_server::LogNode for Service {
             logs: logs.iter().map(inspected_to_wire).collect(),
         }))
     }
+}
+
+/// Gives a session's requests to the node until the peer is done, or gone: a connection that is silent is ended by the
+/// server's signs of life.
+async fn read_requests(
+    mut requests: Streaming<pb::Request>,
+    session: Session,
+) -> Result<(), Status> {
+    let mut greeted = false;
+    while let Ok(Some(request)) = requests.message().await {
+        let request = request_from_wire(request)
+            .map_err(|e| Status::invalid_argument(format!("malformed request: {e}")))?;
+        greeted |= matches!(request.ask, Ask::Hello { .. });
+        if !greeted {
+            return Err(Status::failed_precondition("a session begins with a hello"));
+        }
+        session.request(request).await?;
+    }
+    Ok(())
 }
 
 fn inspected(status: &NodeStatus) -> Vec<Inspected> {

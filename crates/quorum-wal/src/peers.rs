@@ -191,8 +191,10 @@ async fn session(
         }
     };
     tokio::select! {
-        ended = sending => ended,
+        // Answers first: there are no more of them than requests, so that requests have their turn.
+        biased;
         ended = receiving => ended,
+        ended = sending => ended,
     }
 }
 

@@ -190,6 +190,8 @@ impl Registry {
             Ok::<_, MetaError>(futures::stream::select(registered, gone))
         };
         let watched = tokio::select! {
+            // Nobody looks: what else is ready is of no use.
+            biased;
             () = seen.closed() => return,
             watched = watching => watched,
         };
@@ -203,6 +205,7 @@ impl Registry {
         };
         loop {
             let next = tokio::select! {
+                biased;
                 () = seen.closed() => return,
                 next = changes.next() => next,
             };

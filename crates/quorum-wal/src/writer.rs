@@ -4,7 +4,7 @@
 //! lock waits: messages are queued, transactions run in tasks of their own.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     io,
     sync::{Arc, Weak},
     time::Duration,
@@ -88,7 +88,8 @@ enum Job {
 struct State {
     writer: Writer,
     peers: Peers,
-    waiting: HashMap<u64, Waiting>,
+    /// By token, which rises: should the writer go, callers learn it in the order in which they appended.
+    waiting: BTreeMap<u64, Waiting>,
     tokens: u64,
     queued: usize,
     fenced: Option<Epoch>,
@@ -136,7 +137,7 @@ impl Parts {
             state: Mutex::new(State {
                 writer,
                 peers,
-                waiting: HashMap::new(),
+                waiting: BTreeMap::new(),
                 tokens: 0,
                 queued: 0,
                 fenced: None,
@@ -346,6 +347,8 @@ async fn keep_time(wake: Arc<Notify>, shared: Weak<Shared>) {
         };
         // An event may bring the next moment nearer.
         tokio::select! {
+            // Both lead to the same look at the clock.
+            biased;
             () = tokio::time::sleep(wait.clamp(TICK_MIN, TICK_MAX)) => {}
             () = wake.notified() => {}
         }
