@@ -48,6 +48,13 @@ impl Writer {
         self.0.put_slice(value.as_bytes());
     }
 
+    /// A record within a record.
+    pub(crate) fn record(&mut self, bytes: &[u8]) {
+        self.0
+            .put_u32_le(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        self.0.put_slice(bytes);
+    }
+
     pub(crate) fn seal(mut self, key: &str) -> Bytes {
         let checksum = checksum(key, &self.0);
         self.0.put_u32_le(checksum);
@@ -116,6 +123,16 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn id(&mut self) -> Result<[u8; 16], BadRecord> {
         self.take()
+    }
+
+    pub(crate) fn record(&mut self, bytes_max: usize) -> Result<&'a [u8], BadRecord> {
+        let len = self.u32()? as usize;
+        if len > bytes_max || len > self.rest.len() {
+            return Err(self.bad(format!("a record of {len} bytes")));
+        }
+        let (record, rest) = self.rest.split_at(len);
+        self.rest = rest;
+        Ok(record)
     }
 
     pub(crate) fn name(&mut self) -> Result<Arc<str>, BadRecord> {

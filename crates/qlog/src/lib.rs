@@ -17,6 +17,7 @@
 //! | [`detect`]   | when the writer is taken for gone                                            |
 //! | [`place`]    | which nodes hold a new segment                                               |
 //! | [`heal`]     | what to do after a loss                                                      |
+//! | [`fold`]     | segments that lost their keys: a list in object storage names them           |
 //! | [`invariants`] | what must hold at every moment                                              |
 //! | [`rules`]    | the rules that are never relaxed, and how the simulator breaks them           |
 
@@ -24,6 +25,7 @@ mod codec;
 pub mod copies;
 pub mod detect;
 pub mod entry;
+pub mod fold;
 pub mod heal;
 pub mod image;
 pub mod invariants;

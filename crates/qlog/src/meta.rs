@@ -179,6 +179,16 @@ impl SegmentDescriptor {
         }
     }
 
+    /// Where it ended, if object storage has all of it: an empty one has nothing to store.
+    #[must_use]
+    pub fn stored_end(&self) -> Option<Lsn> {
+        match self.state {
+            SegmentState::Tiered { end, .. } => Some(end),
+            SegmentState::Sealed { end } if end < self.first => Some(end),
+            SegmentState::Sealed { .. } | SegmentState::Open => None,
+        }
+    }
+
     /// The LSN before its first entry.
     #[must_use]
     pub fn before(&self) -> Lsn {

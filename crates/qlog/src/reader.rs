@@ -9,6 +9,7 @@ use holdfast_types::{ChannelId, LogSegment, Lsn};
 
 use crate::{
     entry::Entry,
+    fold::SegmentList,
     messages::{Answer, Ask, ClusterId, Entries, Owner, Read, Reply, Request, Visibility},
     meta::{LogView, ManifestRef, SegmentDescriptor, SegmentState},
     rules::{Rule, kept},
@@ -49,6 +50,8 @@ pub enum ReaderEvent {
     More,
     /// Entries from object storage, as asked for; they were checked against the manifest.
     Stored(Vec<Entry>),
+    /// The list of segments without keys, as asked for; it was checked against the manifest.
+    Listed(ManifestRef, SegmentList),
     /// Time passed.
     Tick,
 }
@@ -74,6 +77,8 @@ pub enum ReaderAction {
         /// The last.
         through: Lsn,
     },
+    /// Read the list of segments that have no keys of their own.
+    ReadList(ManifestRef),
     /// The next entries: committed, in order, without gaps.
     Deliver {
         /// The segment they are in.
@@ -83,9 +88,9 @@ pub enum ReaderAction {
         /// The entries.
         entries: Vec<Entry>,
     },
-    /// The next entry is gone: trimmed, or folded away. Ends the reader.
+    /// The next entry is gone: trimmed. Ends the reader.
     Trimmed {
-        /// The first entry that still has a segment of its own, if there is one.
+        /// The first entry that is left, if there is one.
         first: Option<Lsn>,
     },
 }
@@ -99,6 +104,8 @@ pub struct Reader {
     options: ReaderOptions,
     next: Lsn,
     view: Option<LogView>,
+    /// The segments without keys, and the object that says so.
+    list: Option<(ManifestRef, SegmentList)>,
     asked: Option<Duration>,
     /// Which copy is asked: counts up when one does not answer, or lacks the entry.
     turn: usize,
@@ -115,6 +122,7 @@ impl Reader {
             options,
             next: next.max(Lsn(1)),
             view: None,
+            list: None,
             asked: None,
             turn: 0,
             idle: 0,
@@ -142,6 +150,11 @@ impl Reader {
                 self.asked = None;
                 actions.extend(self.ask(now));
                 actions
+            }
+            ReaderEvent::Listed(manifest, list) => {
+                self.list = Some((manifest, list));
+                self.asked = None;
+                self.ask(now)
             }
             ReaderEvent::More => match self.asked {
                 Some(_) => Vec::new(),
@@ -177,10 +190,21 @@ impl Reader {
         let Some(view) = &self.view else {
             return vec![ReaderAction::ReadView];
         };
-        let Some((segment, descriptor)) = view.segment_of(self.next) else {
-            let first = view.segments.values().next().map(|d| d.first);
-            let before = first.is_some_and(|first| self.next < first)
-                || view.folded.as_ref().is_some_and(|f| self.next <= f.end);
+        let list = match &view.folded {
+            None => None,
+            Some(folded) => match &self.list {
+                Some((manifest, list)) if *manifest == folded.manifest => Some(list),
+                _ if self.next <= folded.end => {
+                    return vec![ReaderAction::ReadList(folded.manifest.clone())];
+                }
+                _ => None,
+            },
+        };
+        let Some((segment, descriptor)) = self.segment() else {
+            let listed = list.and_then(|list| list.segments.values().next());
+            let first = listed.or_else(|| view.segments.values().next());
+            let first = first.map(|d| d.first);
+            let before = first.is_some_and(|first| self.next < first);
             self.view = None;
             self.asked = None;
             if before {
@@ -226,9 +250,20 @@ impl Reader {
         }]
     }
 
+    /// The segment of the next entry, by what is known.
+    fn segment(&self) -> Option<(LogSegment, &SegmentDescriptor)> {
+        let view = self.view.as_ref()?;
+        let listed = || {
+            let (manifest, list) = self.list.as_ref()?;
+            let current = view.folded.as_ref().map(|folded| &folded.manifest);
+            let listed = list.segment_of(self.next);
+            listed.filter(|_| current == Some(manifest))
+        };
+        view.segment_of(self.next).or_else(listed)
+    }
+
     fn answered(&mut self, reply: Reply, now: Duration) -> Vec<ReaderAction> {
-        let Some((segment, descriptor)) = self.view.as_ref().and_then(|v| v.segment_of(self.next))
-        else {
+        let Some((segment, descriptor)) = self.segment() else {
             return Vec::new();
         };
         match reply.answer {
@@ -282,8 +317,7 @@ impl Reader {
 
     /// The part of `entries` that is next and not beyond `through`. A damaged entry ends it: another copy is asked.
     fn deliver(&mut self, entries: Vec<Entry>, through: Lsn) -> Vec<ReaderAction> {
-        let Some((segment, descriptor)) = self.view.as_ref().and_then(|v| v.segment_of(self.next))
-        else {
+        let Some((segment, descriptor)) = self.segment() else {
             return Vec::new();
         };
         let through = through.min(descriptor.end().unwrap_or(through));

@@ -93,7 +93,7 @@ async fn deliver(
             match action {
                 ReaderAction::Send { to, request } => peers.send(&to, request),
                 ReaderAction::ReadView => next = following.view().await?,
-                ReaderAction::ReadStored { manifest, .. } => {
+                ReaderAction::ReadStored { manifest, .. } | ReaderAction::ReadList(manifest) => {
                     return Err(WalError::Broken {
                         problem: format!(
                             "entries are in the object {}, which this version does not read",

@@ -574,7 +574,9 @@ impl World {
                 }
                 ReaderAction::ReadView => self.send_meta(p, log, Role::Reader, None),
                 ReaderAction::Deliver { entries, .. } => self.ledger.delivered(log, &entries)?,
-                ReaderAction::ReadStored { .. } | ReaderAction::Trimmed { .. } => {}
+                ReaderAction::ReadStored { .. }
+                | ReaderAction::ReadList(_)
+                | ReaderAction::Trimmed { .. } => {}
             }
         }
         Ok(())

@@ -203,9 +203,7 @@ pub fn fold(log: ChannelId, view: &LogView, folded: &Folded) -> Option<MetaTxn> 
         return None;
     }
     for (segment, descriptor) in view.segments.range(..=folded.through) {
-        let SegmentState::Tiered { .. } = descriptor.state else {
-            return None;
-        };
+        descriptor.stored_end()?;
         let at = segment_key(log, *segment);
         txn.compares
             .push((at.clone(), Some(descriptor.encode(&at))));
