@@ -2,20 +2,22 @@
 
 pub(crate) mod config;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::Context;
 use holdfast_disk::{Disk, RealDisk};
 use holdfast_journal::{Journal, JournalThread, Owner, error::Loss, stored_identity};
 use holdfast_log_node::{
-    Device, LogNode, Registration, ThreadDevice, grpc::Service, keep_raising, recognise, register,
+    Device, LogNode, Registration, ThreadDevice,
+    grpc::{self, Service},
+    keep_raising, recognise, register,
 };
 use holdfast_meta::{MetaError, MetaStore};
 use holdfast_meta_etcd::EtcdStore;
 use holdfast_qlog::{Zone, node::NodeOptions};
 use holdfast_quorum_wal::registry::cluster_id;
 use holdfast_runtime::Shutdown;
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::transport::server::TcpIncoming;
 
 use crate::{
     data_dir::DataDir,
@@ -49,13 +51,7 @@ pub(crate) async fn run(config: ServerConfig) -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    let server = Server::builder()
-        .tcp_nodelay(true)
-        .initial_stream_window_size(16 << 20)
-        .initial_connection_window_size(64 << 20)
-        .http2_keepalive_interval(Some(Duration::from_secs(2)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(2)))
-        .add_service(service.into_server());
+    let server = grpc::server().add_service(service.into_server());
     let stopping = shutdown.clone();
     let serving = shutdown.spawn(async move {
         let incoming = TcpIncoming::from(grpc).with_nodelay(Some(true));

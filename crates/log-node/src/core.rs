@@ -334,6 +334,7 @@ impl Task {
     }
 
     fn reply(&mut self, to: Caller, reply: Reply) {
+        self.device.answered(&reply);
         let Some(replies) = self.callers.get(&to) else {
             return;
         };

@@ -9,7 +9,10 @@ use std::{
 use futures::future::BoxFuture;
 use holdfast_disk::{Disk, Space};
 use holdfast_journal::{AppendError, Identity, JournalReader, JournalThread, ReadError};
-use holdfast_qlog::{Entry, NodeImage, NodeRecord, messages::Read};
+use holdfast_qlog::{
+    Entry, NodeImage, NodeRecord,
+    messages::{Read, Reply},
+};
 use tokio::sync::Semaphore;
 
 /// A journal that is written and read without blocking the caller.
@@ -35,6 +38,10 @@ pub trait Device: Send + Sync + fmt::Debug {
     /// # Errors
     /// The disk's.
     fn space(&self) -> io::Result<Space>;
+
+    /// Sees every answer before it is sent, in the order in which the node gives them. A simulation compares them with what
+    /// the disk has; the machine's disk need not know.
+    fn answered(&self, _reply: &Reply) {}
 }
 
 /// A journal on a real disk, with a thread for writing and the runtime's blocking threads for reading.

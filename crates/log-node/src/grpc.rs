@@ -1,6 +1,6 @@
 //! The wire: sessions of peers, and questions of operators.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::Stream;
 use holdfast_proto::{
@@ -14,12 +14,29 @@ use holdfast_qlog::{
 };
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
-use tonic::{Response, Status, Streaming};
+use tonic::{Response, Status, Streaming, transport::Server};
 
 use crate::core::{LogNode, NodeStatus, Session, Stopped};
 
 /// Largest message taken: the largest record, and what is around it.
 const MESSAGE_BYTES_MAX: usize = 272 << 20;
+
+/// Bytes of one HTTP/2 stream and of one connection that may be under way without being read.
+const STREAM_WINDOW: u32 = 16 << 20;
+const CONNECTION_WINDOW: u32 = 64 << 20;
+/// A connection that is silent for this long is asked for a sign of life, and ended after as long again.
+const KEEPALIVE: Duration = Duration::from_secs(2);
+
+/// The settings of every server of a log-node.
+#[must_use]
+pub fn server() -> Server {
+    Server::builder()
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+}
 
 /// The service of a log-node.
 #[derive(Clone, Debug)]

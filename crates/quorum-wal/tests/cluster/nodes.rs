@@ -5,8 +5,9 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use holdfast_disk::RealDisk;
 use holdfast_journal::{Journal, JournalThread, Owner as JournalOwner, stored_identity};
 use holdfast_log_node::{
-    Device, LogNode, Options as NodeSettings, Registration, ThreadDevice, grpc::Service, recognise,
-    register,
+    Device, LogNode, Options as NodeSettings, Registration, ThreadDevice,
+    grpc::{self, Service},
+    recognise, register,
 };
 use holdfast_meta::{MemoryStore, MetaStore};
 use holdfast_qlog::{
@@ -17,7 +18,7 @@ use holdfast_qlog::{
 use holdfast_quorum_wal::{Components, Options, QuorumWal, TcpConnect, registry::cluster_id};
 use holdfast_runtime::{Shutdown, SystemClock};
 use tokio::net::TcpListener;
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::transport::server::TcpIncoming;
 
 /// Longest time that anything may take; only a failing run waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -154,7 +155,7 @@ impl Cluster {
         let service = Service::new(started, zone, device).into_server();
         let served = tokio::spawn(async move {
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            let server = Server::builder().add_service(service);
+            let server = grpc::server().add_service(service);
             drop(server.serve_with_incoming(incoming).await);
         });
         node.running = Some((shutdown, served));
