@@ -8,6 +8,7 @@
 //! | `ids/next`                           | the first id nobody has taken                    |
 //! | `channel/<id>/epoch`                 | the epoch of a channel's writer, and who took it |
 //! | `channel/<id>/ceiling`               | what a channel's reads may have been answered at |
+//! | `channel/<id>/checkpoint`            | where a replay of a channel's log begins         |
 //! | `manifest/<collection>/<shard>`      | pointer to a shard's newest manifest             |
 //!
 //! Ids are decimal, zero-padded to 20 digits, so that keys sort as the numbers do.
@@ -68,6 +69,12 @@ pub fn channel_epoch(channel: ChannelId) -> String {
 #[must_use]
 pub fn channel_ceiling(channel: ChannelId) -> String {
     format!("channel/{:020}/ceiling", channel.0)
+}
+
+/// The position up to which a channel's log needs no replay. What it holds is the stream-node's business.
+#[must_use]
+pub fn channel_checkpoint(channel: ChannelId) -> String {
+    format!("channel/{:020}/checkpoint", channel.0)
 }
 
 /// The pointer to a shard's newest manifest. What it holds is the storage crate's business.

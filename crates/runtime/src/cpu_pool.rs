@@ -1,7 +1,13 @@
 //! Where computing happens: a fixed number of threads that never wait for I/O, fed through a bounded
 //! queue. Async threads wait, these compute, and they meet in [`CpuPool::run`].
 
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use holdfast_types::{Code, Coded};
 use tokio::sync::{Semaphore, oneshot};
@@ -30,6 +36,7 @@ pub struct PoolError(#[source] rayon::ThreadPoolBuildError);
 pub struct CpuPool {
     pool: rayon::ThreadPool,
     room: Arc<Semaphore>,
+    handed_in: AtomicU64,
 }
 
 impl CpuPool {
@@ -51,6 +58,7 @@ impl CpuPool {
         Ok(Arc::new(Self {
             pool,
             room: Arc::new(Semaphore::new(threads * QUEUED_PER_THREAD)),
+            handed_in: AtomicU64::new(0),
         }))
     }
 
@@ -70,6 +78,7 @@ impl CpuPool {
             .acquire_owned()
             .await
             .map_err(|_| Cancelled)?;
+        self.handed_in.fetch_add(1, Ordering::Relaxed);
         let span = tracing::Span::current();
         let (tx, rx) = oneshot::channel();
         self.pool.spawn(move || {
@@ -90,6 +99,13 @@ impl CpuPool {
     /// this pool. Not for async threads.
     pub fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.pool.install(work)
+    }
+
+    /// How many works were handed to [`Self::run`]. Each costs a caller two turns of the scheduler, which are
+    /// microseconds on an idle machine and tens of milliseconds on one with dozens of busy threads a core.
+    #[must_use]
+    pub fn handed_in(&self) -> u64 {
+        self.handed_in.load(Ordering::Relaxed)
     }
 
     /// Number of threads.

@@ -44,6 +44,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 pub(crate) use self::log_bytes::LogBytes;
 use self::stamping::{Stamper, Unstamped};
 use crate::{
+    checkpoint::{Checkpoint, Settled},
     metrics,
     options::Options,
     recent_keys::RecentKeys,
@@ -83,6 +84,7 @@ pub(crate) struct Channel {
     pub(crate) epoch: Epoch,
     pub(crate) hlc: Arc<Hlc>,
     watermark: Watermark,
+    pub(crate) checkpoint: Checkpoint,
     pub(crate) options: Options,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -112,6 +114,7 @@ pub(crate) struct Parts {
     /// Shared by the channels of a node: a stamp of one is above every read of another.
     pub(crate) hlc: Arc<Hlc>,
     pub(crate) watermark: Watermark,
+    pub(crate) checkpoint: Checkpoint,
     pub(crate) options: Options,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -131,6 +134,7 @@ impl Channel {
             epoch,
             hlc,
             watermark,
+            checkpoint,
             options,
             catalog,
             clock,
@@ -152,6 +156,7 @@ impl Channel {
             epoch,
             hlc,
             watermark,
+            checkpoint,
             options,
             catalog,
             clock,
@@ -184,6 +189,19 @@ impl Channel {
     /// How far the channel has been applied.
     pub(crate) fn applied(&self) -> Applied {
         *self.applied.borrow()
+    }
+
+    /// The position up to which a restart would need nothing of the log.
+    pub(crate) fn settled(&self) -> Settled {
+        // Looked at first: what is applied meanwhile is behind it, whatever shards say of it.
+        let Applied { lsn, ts, .. } = self.applied();
+        let shards = self.shards.read();
+        let needed = shards.values().filter_map(|s| s.first_unflushed());
+        let first = needed.min().unwrap_or(lsn.next()).min(lsn.next());
+        Settled {
+            lsn: Lsn(first.0 - 1),
+            ts,
+        }
     }
 
     /// The shard, if it has been written to or flushed.

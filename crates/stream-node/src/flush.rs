@@ -89,6 +89,7 @@ impl Flusher {
             .await?;
         let version = manifest.map_or(ManifestVersion(0), |m| m.version);
         shard.learn(version, cut.lsn, self.channel.clock.monotonic());
+        self.checkpoint().await;
         let (rows, bytes) = entries
             .iter()
             .fold((0, 0), |(r, b), e| (r + e.rows, b + e.bytes));
@@ -254,6 +255,15 @@ impl Flusher {
                     }
                 }
             }
+        }
+    }
+
+    /// Stores how far a restart needs nothing of the log.
+    async fn checkpoint(&self) {
+        let settled = self.channel.settled();
+        if let Err(error) = self.channel.checkpoint.advance(settled).await {
+            // The log has it all the same: a restart replays more than it had to.
+            tracing::warn!(channel = %self.channel.id, lsn = %settled.lsn, %error, "the checkpoint was not stored");
         }
     }
 

@@ -14,6 +14,8 @@
 //! | [`shard`]       | the segments in memory of one shard, and which reads see which      |
 //! | [`flush`]       | sealing, files, delete logs, the manifest commit                    |
 //! | [`replay`]      | start-up                                                            |
+//! | [`checkpoint`]  | where a restart begins to replay                                    |
+//! | [`claim`]       | what a channel's owner keeps in the metadata store                  |
 //! | [`watermark`]   | the highest stamp that was read at, across restarts                 |
 //! | [`metrics`]     | what is measured                                                    |
 //!
@@ -21,6 +23,8 @@
 //! in exactly one of: the segments of manifest version V, the segments a stream-node answers with at V.
 
 mod channel;
+mod checkpoint;
+mod claim;
 mod flush;
 mod metrics;
 mod options;

@@ -31,3 +31,9 @@ pub(crate) fn flush_failed() {
 pub(crate) fn applied(channel: u32, lsn: u64) {
     gauge!("holdfast_stream_applied_lsn", "channel" => channel.to_string()).set(lsn as f64);
 }
+
+/// Records of the log that a start read.
+pub(crate) fn replayed(channel: u32, records: u64) {
+    gauge!("holdfast_stream_replayed_records", "channel" => channel.to_string())
+        .set(records as f64);
+}

@@ -6,16 +6,32 @@ use futures::StreamExt;
 use holdfast_runtime::Hlc;
 use holdfast_storage::Manifests;
 use holdfast_types::{ChannelId, Code, Coded, Epoch, Failure, Lsn};
-use holdfast_wal::{WalError, WalWriter, record::Record};
+use holdfast_wal::{WalError, WalWriter};
 use tokio::task::JoinHandle;
 
 use crate::{
     channel::{Channel, LogBytes, Parts},
+    checkpoint::{Checkpoint, Settled},
+    claim::Claim,
+    metrics,
     options::Options,
     service::Components,
     shard::Shard,
     watermark::Watermark,
 };
+
+/// Records that are decoded and applied at once. Each time two threads wait for each other, which is nothing on
+/// an idle machine and tens of milliseconds on one where dozens of threads want every core.
+const CHUNK_RECORDS: usize = 1_024;
+
+/// A channel that is open for writes.
+pub(crate) struct Replayed {
+    pub(crate) channel: Arc<Channel>,
+    /// Applies what is written.
+    pub(crate) applier: JoinHandle<()>,
+    /// How many records were read from the log.
+    pub(crate) records: u64,
+}
 
 /// Takes the channel over, replays its log and opens it for writes.
 pub(crate) async fn open(
@@ -24,21 +40,26 @@ pub(crate) async fn open(
     hlc: Arc<Hlc>,
     options: &Options,
     parts: &Components,
-) -> Result<(Arc<Channel>, JoinHandle<()>), Failure> {
+) -> Result<Replayed, Failure> {
     let started = parts.clock.monotonic();
     let epoch =
         holdfast_meta::claim_epoch(&*parts.meta, &holdfast_meta::keys::channel_epoch(id), owner)
             .await?;
     let (writer, last) = take_over(id, epoch, parts).await?;
-    let watermark = Watermark::open(Arc::clone(&parts.meta), id).await?;
+    let claim = Claim::of(Arc::clone(&parts.meta), id).await?;
+    let checkpoint = Checkpoint::open(claim.clone()).await?;
+    let settled = checkpoint.stored().await;
+    hlc.observe(settled.ts);
+    let watermark = Watermark::open(claim).await?;
     hlc.observe(watermark.ceiling());
     let shards = covered_shards(id, &parts.catalog.snapshot(), &parts.manifests, &hlc).await?;
-    check_reach(id, last, &shards)?;
+    check_reach(id, last, settled, &shards)?;
     let (channel, applier) = Channel::start(Parts {
         id,
         epoch,
         hlc,
         watermark,
+        checkpoint,
         options: options.clone(),
         catalog: Arc::clone(&parts.catalog),
         clock: Arc::clone(&parts.clock),
@@ -49,11 +70,16 @@ pub(crate) async fn open(
         applied_lsn: Lsn(0),
         log_bytes: LogBytes::default(),
     });
-    let records = replay(&channel, last, parts).await?;
+    let records = replay(&channel, settled.lsn, last, parts).await?;
     channel.replayed(last);
     let took = parts.clock.monotonic().saturating_sub(started);
-    tracing::info!(channel = %id, epoch = %epoch, last = %last, records, ?took, "channel open");
-    Ok((channel, applier))
+    tracing::info!(channel = %id, epoch = %epoch, checkpoint = %settled.lsn, last = %last, records, ?took, "channel open");
+    metrics::replayed(id.0, records);
+    Ok(Replayed {
+        channel,
+        applier,
+        records,
+    })
 }
 
 async fn take_over(
@@ -104,49 +130,48 @@ async fn covered_shards(
 fn check_reach(
     channel: ChannelId,
     last: Lsn,
+    settled: Settled,
     shards: &HashMap<holdfast_types::ShardId, Arc<Shard>>,
 ) -> Result<(), Failure> {
-    let beyond = shards.iter().map(|(id, shard)| (shard.covers(), id));
-    match beyond.max().filter(|&(covers, _)| covers > last) {
-        Some((covers, shard)) => Err(Failure::new(
-            Code::Corrupt,
-            format!(
-                "the log of channel {channel} ends at record {last}, but shard {shard} was flushed up to record \
-                 {covers}: files of the log are missing, or from another time"
-            ),
-        )),
-        None => Ok(()),
-    }
+    let beyond = shards.iter().map(|(id, shard)| (shard.covers(), Some(id)));
+    let beyond = beyond.chain([(settled.lsn, None)]);
+    let Some((flushed, shard)) = beyond.max().filter(|&(flushed, _)| flushed > last) else {
+        return Ok(());
+    };
+    let whose = shard.map_or_else(|| "it".to_owned(), |shard| format!("shard {shard}"));
+    Err(Failure::new(
+        Code::Corrupt,
+        format!(
+            "the log of channel {channel} ends at record {last}, but {whose} was flushed up to record {flushed}: \
+             files of the log are missing, or from another time"
+        ),
+    ))
 }
 
-/// Applies every record that the log still has; shards skip what their manifest covers.
-async fn replay(channel: &Arc<Channel>, last: Lsn, parts: &Components) -> Result<u64, Failure> {
-    if last == Lsn(0) {
+/// Applies the records after `settled`, many at a time; shards skip what their manifest covers.
+async fn replay(
+    channel: &Arc<Channel>,
+    settled: Lsn,
+    last: Lsn,
+    parts: &Components,
+) -> Result<u64, Failure> {
+    if settled >= last {
         return Ok(0);
     }
-    let mut entries = match parts.wal.tail(channel.id, Lsn(1)).await {
+    let entries = match parts.wal.tail(channel.id, settled.next()).await {
         Ok(entries) => entries,
         Err(WalError::Trimmed { first }) if first > last => return Ok(0),
         Err(WalError::Trimmed { first }) => parts.wal.tail(channel.id, first).await?,
         Err(error) => return Err(error.to_failure()),
     };
+    let mut chunks = entries.ready_chunks(CHUNK_RECORDS);
     let mut records = 0;
-    while let Some(entry) = entries.next().await {
-        let entry = entry?;
-        let bytes = entry.payload.len() as u64;
-        let record = Record::decode(entry.payload).map_err(|e| {
-            e.to_failure()
-                .within(format_args!("channel {}, record {}", channel.id, entry.lsn))
-        })?;
-        channel.hlc.observe(record.ts());
-        channel
-            .log_bytes
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .add(entry.lsn, bytes);
-        channel.replay(entry.lsn, record).await?;
-        records += 1;
-        if entry.lsn >= last {
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
+        records += chunk.len() as u64;
+        let reached = chunk.last().map_or(Lsn(0), |entry| entry.lsn);
+        channel.replay(chunk).await?;
+        if reached >= last {
             return Ok(records);
         }
     }

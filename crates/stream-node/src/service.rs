@@ -26,7 +26,7 @@ use crate::{
     channel::{Channel, collection_not_found},
     flush::{self, Flusher},
     options::Options,
-    replay,
+    replay::{self, Replayed},
     shard::{Lifecycle, MemorySegment, TooOld},
 };
 
@@ -54,6 +54,7 @@ pub struct Components {
 /// The owner of channels.
 pub struct StreamNodeService {
     channels: HashMap<ChannelId, Open>,
+    replayed: u64,
     catalog: Arc<Catalog>,
     manifests: Arc<Manifests>,
     pool: Arc<CpuPool>,
@@ -91,10 +92,15 @@ impl StreamNodeService {
         shutdown: &Shutdown,
     ) -> Result<Self, Failure> {
         let mut open = HashMap::with_capacity(channels.len());
+        let mut replayed = 0;
         let hlc = Arc::new(Hlc::new(Arc::clone(&components.clock)));
         for &id in channels {
-            let (channel, applier) =
-                replay::open(id, owner, Arc::clone(&hlc), options, components).await?;
+            let Replayed {
+                channel,
+                applier,
+                records,
+            } = replay::open(id, owner, Arc::clone(&hlc), options, components).await?;
+            replayed += records;
             let flusher = Arc::new(Flusher {
                 channel: Arc::clone(&channel),
                 store: Arc::clone(&components.store),
@@ -118,11 +124,18 @@ impl StreamNodeService {
         }
         Ok(Self {
             channels: open,
+            replayed,
             catalog: Arc::clone(&components.catalog),
             manifests: Arc::clone(&components.manifests),
             pool: Arc::clone(&components.pool),
             clock: Arc::clone(&components.clock),
         })
+    }
+
+    /// How many records of its logs the start had to read.
+    #[must_use]
+    pub fn replayed(&self) -> u64 {
+        self.replayed
     }
 
     /// Takes no more writes and waits until those under way are decided; whether they were in time.

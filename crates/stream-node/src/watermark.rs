@@ -6,47 +6,35 @@
 //! seldom; and a start-up begins to stamp above the ceiling, whatever its clock says.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use bytes::Bytes;
-use holdfast_meta::{Expect, MetaError, MetaStore, Txn, TxnOutcome, envelope, keys};
-use holdfast_types::{ChannelId, Code, Failure, Timestamp};
+use holdfast_meta::keys;
+use holdfast_types::{Failure, Timestamp};
+
+use crate::claim::Claim;
 
 /// How far ahead of a read the ceiling is stored.
 const AHEAD: Duration = Duration::from_secs(2);
 
 /// The ceiling of one channel.
 pub(crate) struct Watermark {
-    meta: Arc<dyn MetaStore>,
-    channel: ChannelId,
-    /// Revision at which this process took the channel: a later owner's ceiling is not ours to move.
-    claimed: u64,
+    claim: Claim,
     stored: AtomicU64,
     storing: tokio::sync::Mutex<()>,
 }
 
 impl Watermark {
-    /// The ceiling that earlier owners left. Called after the channel's epoch was claimed.
-    pub(crate) async fn open(
-        meta: Arc<dyn MetaStore>,
-        channel: ChannelId,
-    ) -> Result<Self, Failure> {
-        let key = keys::channel_ceiling(channel);
-        let claim = meta.get(&keys::channel_epoch(channel)).await?;
-        let ceiling = match meta.get(&key).await? {
-            Some(found) => decode(&key, &found.value)?,
-            None => Timestamp::ZERO,
-        };
+    /// The ceiling that earlier owners left.
+    pub(crate) async fn open(claim: Claim) -> Result<Self, Failure> {
+        let ceiling = claim
+            .read(&keys::channel_ceiling(claim.channel()))
+            .await?
+            .map_or(0, u64::from_le_bytes);
         Ok(Self {
-            meta,
-            channel,
-            claimed: claim.map_or(0, |claim| claim.mod_revision),
-            stored: AtomicU64::new(ceiling.0),
+            claim,
+            stored: AtomicU64::new(ceiling),
             storing: tokio::sync::Mutex::default(),
         })
     }
@@ -71,50 +59,33 @@ impl Watermark {
         }
         let ahead = u64::try_from(AHEAD.as_millis()).expect("two seconds");
         let ceiling = Timestamp::from_unix_ms(ts.unix_ms().saturating_add(ahead));
-        let key = keys::channel_ceiling(self.channel);
-        let value = envelope::seal(&key, &ceiling.0.to_le_bytes());
-        let ours = Expect::Revision(self.claimed);
-        let txn = Txn::new()
-            .expect(keys::channel_epoch(self.channel), ours)
-            .put(key, value);
-        match self.meta.txn(txn).await? {
-            TxnOutcome::Done { .. } => {
-                self.stored.store(ceiling.0, Ordering::SeqCst);
-                Ok(())
-            }
-            TxnOutcome::Failed => Err(Failure::new(
-                Code::NotLeader,
-                format!("channel {} was taken over by another node", self.channel),
-            )),
-        }
+        let key = keys::channel_ceiling(self.claim.channel());
+        self.claim.put(key, &ceiling.0.to_le_bytes()).await?;
+        self.stored.store(ceiling.0, Ordering::SeqCst);
+        Ok(())
     }
-}
-
-fn decode(key: &str, value: &Bytes) -> Result<Timestamp, Failure> {
-    let payload = envelope::open(key, value)?;
-    let bytes = payload
-        .as_ref()
-        .try_into()
-        .map_err(|_| MetaError::Damaged {
-            what: key.to_owned(),
-            problem: format!("a stamp has 8 bytes, not {}", payload.len()),
-        })?;
-    Ok(Timestamp(u64::from_le_bytes(bytes)))
 }
 
 #[cfg(test)]
 mod tests {
-    use holdfast_meta::{MemoryStore, claim_epoch};
+    use std::sync::Arc;
+
+    use holdfast_meta::{MemoryStore, MetaStore, Txn, TxnOutcome, claim_epoch, envelope};
+    use holdfast_types::{ChannelId, Code};
 
     use super::*;
 
     const CHANNEL: ChannelId = ChannelId(3);
 
+    async fn open(meta: Arc<dyn MetaStore>) -> Result<Watermark, Failure> {
+        Watermark::open(Claim::of(meta, CHANNEL).await?).await
+    }
+
     async fn claimed(meta: &Arc<dyn MetaStore>) -> Watermark {
         claim_epoch(&**meta, &keys::channel_epoch(CHANNEL), "test")
             .await
             .unwrap();
-        Watermark::open(Arc::clone(meta), CHANNEL).await.unwrap()
+        open(Arc::clone(meta)).await.unwrap()
     }
 
     #[tokio::test]
@@ -141,7 +112,7 @@ mod tests {
         let short = envelope::seal(&key, &[0; 7]);
         let stored = meta.txn(Txn::new().put(key, short)).await.unwrap();
         assert!(matches!(stored, TxnOutcome::Done { .. }));
-        let Err(damaged) = Watermark::open(meta, CHANNEL).await else {
+        let Err(damaged) = open(meta).await else {
             panic!("it was taken");
         };
         assert_eq!(damaged.code, Code::Corrupt, "{damaged}");

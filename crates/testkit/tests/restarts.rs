@@ -108,3 +108,51 @@ async fn look(rig: &Rig, looks: u32) -> Vec<holdfast_storage::gc::Report> {
     }
     reports
 }
+
+/// A start that handed every record to the pool by itself waited for the scheduler twice a record: a minute for
+/// two thousand records on a machine with twenty busy threads a core.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_replays_many_records_in_few_works() {
+    let mut rig = Rig::new(Settings {
+        shards: 2,
+        partitions: 2,
+        ..Settings::default()
+    })
+    .await;
+    for key in 0..300 {
+        rig.put(&rows_of(key..key + 1, 1), 2, false).await.unwrap();
+    }
+    rig.delete(&[7]).await.unwrap();
+    rig.crash().await;
+    assert_eq!(rig.streams.replayed(), 301);
+    let works = rig.pool.handed_in();
+    assert!(works < 30, "{works} works for 301 records");
+    let mut expected = map(&rows_of(0..300, 1));
+    expected.remove(&7);
+    assert_eq!(rig.strong().await.1, expected);
+}
+
+/// The log keeps what a flush made superfluous, by whole files and for a linger time; a start reads none of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_begins_at_the_checkpoint_though_the_log_has_more() {
+    let mut rig = Rig::new(Settings {
+        shards: 2,
+        ..Settings::default()
+    })
+    .await;
+    for key in 0..20 {
+        rig.put(&rows_of(key..key + 1, 1), 1, false).await.unwrap();
+    }
+    rig.crash().await;
+    assert_eq!(rig.streams.replayed(), 20);
+    rig.flush().await.unwrap();
+    rig.crash().await;
+    assert_eq!(rig.streams.replayed(), 0, "all of it was flushed");
+    let stamp = rig.put(&rows_of(30..31, 2), 1, false).await.unwrap();
+    rig.crash().await;
+    assert_eq!(rig.streams.replayed(), 1);
+    assert!(rig.put(&rows_of(31..32, 2), 1, false).await.unwrap() > stamp);
+    let mut expected = map(&rows_of(0..20, 1));
+    expected.extend(rows_of(30..32, 2));
+    assert_eq!(rig.strong().await.1, expected);
+}

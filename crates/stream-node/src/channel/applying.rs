@@ -1,13 +1,16 @@
 //! Durable records to the shards, in log order.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError},
+};
 
-use holdfast_meta::CollectionMeta;
+use holdfast_meta::{CatalogSnapshot, CollectionMeta};
 use holdfast_node_api::write::WriteAck;
 use holdfast_runtime::{MemoryKind, Reservation};
-use holdfast_types::{Code, Coded, Failure, Lsn, SegmentId, Timestamp};
+use holdfast_types::{Code, Coded, Failure, Lsn, SegmentId, ShardId, Timestamp};
 use holdfast_wal::{
-    AppendError,
+    AppendError, WalEntry,
     record::{Record, RecordPart, WriteRecord},
 };
 use tokio::sync::mpsc;
@@ -129,23 +132,71 @@ impl Channel {
         }
     }
 
-    /// Applies a record of an earlier process. That never fails for want of memory: the rows were
-    /// acknowledged, and flushing them is what makes room.
-    pub(crate) async fn replay(
-        self: &Arc<Self>,
-        lsn: Lsn,
-        record: Record,
-    ) -> Result<Timestamp, Failure> {
-        let primary = match &record {
-            Record::Write(write) => self
-                .catalog
-                .snapshot()
-                .collection(write.collection)
-                .map(|meta| meta.schema.primary().id),
-            _ => None,
-        };
-        let keys = row_keys(&record, primary)?;
-        self.apply(lsn, record, keys, None).await
+    /// Applies records of an earlier process, which follow each other. That never fails for want of memory: the
+    /// rows were acknowledged, and flushing them is what makes room.
+    pub(crate) async fn replay(self: &Arc<Self>, entries: Vec<WalEntry>) -> Result<(), Failure> {
+        let channel = Arc::clone(self);
+        let records = self.pool.run(move || channel.decode(entries)).await??;
+        let mut wanted = 0;
+        // Segments that grow, at most: a truncation ends all of them.
+        let mut growing = HashSet::new();
+        for (_, record, _) in &records {
+            match record {
+                Record::Write(write) => {
+                    let parts = write.parts.iter().filter(|part| part.rows.is_some());
+                    let segments = parts.map(|p| (write.collection, p.shard, p.partition));
+                    wanted += segments.filter(|segment| growing.insert(*segment)).count();
+                }
+                _ => growing.clear(),
+            }
+        }
+        let catalog = self.catalog.snapshot();
+        self.compute(wanted, move |channel, ids| {
+            records.into_iter().try_for_each(|(lsn, record, keys)| {
+                let applied = channel.apply_now(&catalog, lsn, record, keys, None, ids);
+                applied.map(drop)
+            })
+        })
+        .await
+    }
+
+    /// The records that some shard still needs, with the keys of their rows; the clock is shown all stamps.
+    fn decode(&self, entries: Vec<WalEntry>) -> Result<Vec<(Lsn, Record, RowKeys)>, Failure> {
+        let catalog = self.catalog.snapshot();
+        let mut records = Vec::with_capacity(entries.len());
+        for WalEntry { lsn, payload, .. } in entries {
+            self.log_bytes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .add(lsn, payload.len() as u64);
+            let record = Record::decode(payload).map_err(|e| {
+                e.to_failure()
+                    .within(format_args!("channel {}, record {lsn}", self.id))
+            })?;
+            self.hlc.observe(record.ts());
+            let primary = match &record {
+                Record::Write(write) => match catalog.collection(write.collection) {
+                    Some(meta) if self.needs(lsn, write) => Some(meta.schema.primary().id),
+                    _ => continue,
+                },
+                _ => None,
+            };
+            let keys = row_keys(&record, primary)?;
+            records.push((lsn, record, keys));
+        }
+        Ok(records)
+    }
+
+    /// Whether the manifest of some shard does not cover its part of a write.
+    fn needs(&self, lsn: Lsn, write: &WriteRecord) -> bool {
+        let shards = self.shards.read();
+        write.parts.iter().any(|part| {
+            let id = ShardId {
+                collection: write.collection,
+                index: part.shard,
+            };
+            shards.get(&id).is_none_or(|shard| lsn > shard.covers())
+        })
     }
 
     /// Applies one durable record and returns its stamp.
@@ -159,8 +210,47 @@ impl Channel {
         keys: RowKeys,
         memory: Option<Reservation>,
     ) -> Result<Timestamp, Failure> {
+        let wanted = match &record {
+            Record::Write(write) => write.parts.iter().filter(|p| p.rows.is_some()).count(),
+            _ => 0,
+        };
+        self.compute(wanted, move |channel, ids| {
+            let catalog = channel.catalog.snapshot();
+            channel.apply_now(&catalog, lsn, record, keys, memory, ids)
+        })
+        .await
+    }
+
+    /// Runs `work` on the pool with so many ids for segments to start.
+    async fn compute<T: Send + 'static>(
+        self: &Arc<Self>,
+        ids_wanted: usize,
+        work: impl FnOnce(&Self, &mut Vec<SegmentId>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let mut ids = self.take_segment_ids(ids_wanted).await?;
+        let channel = Arc::clone(self);
+        let (done, unused) = self
+            .pool
+            .run(move || {
+                let done = work(&channel, &mut ids);
+                (done, ids)
+            })
+            .await?;
+        self.segment_ids.lock().await.extend(unused);
+        done
+    }
+
+    fn apply_now(
+        &self,
+        catalog: &CatalogSnapshot,
+        lsn: Lsn,
+        record: Record,
+        keys: RowKeys,
+        memory: Option<Reservation>,
+        ids: &mut Vec<SegmentId>,
+    ) -> Result<Timestamp, Failure> {
         match record {
-            Record::Write(write) => self.apply_write(lsn, write, keys, memory).await,
+            Record::Write(write) => self.apply_write(catalog, lsn, write, keys, memory, ids),
             Record::Truncate { ts, collection } => {
                 let shards: Vec<_> = {
                     let all = self.shards.read();
@@ -178,16 +268,17 @@ impl Channel {
         }
     }
 
-    async fn apply_write(
-        self: &Arc<Self>,
+    fn apply_write(
+        &self,
+        catalog: &CatalogSnapshot,
         lsn: Lsn,
         write: WriteRecord,
         keys: RowKeys,
         memory: Option<Reservation>,
+        ids: &mut Vec<SegmentId>,
     ) -> Result<Timestamp, Failure> {
         let ts = write.ts;
-        let snapshot = self.catalog.snapshot();
-        let Some(meta) = snapshot.collection(write.collection).cloned() else {
+        let Some(meta) = catalog.collection(write.collection) else {
             // Dropped while the write was under way: there is nothing left to show it in.
             return Ok(ts);
         };
@@ -200,30 +291,16 @@ impl Channel {
         });
         let mut work: Vec<(Arc<Shard>, Vec<HeldPart>)> = Vec::new();
         for (part, keys) in write.parts.into_iter().zip(keys) {
-            let shard = self.shard_of(&meta, part.shard)?;
+            let shard = self.shard_of(meta, part.shard)?;
             let held = memory.split(write_bytes(&part.rows, &part.deletes));
             match work.iter_mut().find(|(s, _)| s.id == shard.id) {
                 Some((_, parts)) => parts.push((part, keys, held)),
                 None => work.push((shard, vec![(part, keys, held)])),
             }
         }
-        let started = work
-            .iter()
-            .flat_map(|(_, parts)| parts)
-            .filter(|(part, ..)| part.rows.is_some())
-            .count();
-        let mut ids = self.take_segment_ids(started).await?;
-        let (applied, unused) = self
-            .pool
-            .run(move || {
-                let applied = work.into_iter().try_for_each(|(shard, parts)| {
-                    apply_parts(&shard, lsn, ts, &meta, parts, &mut ids)
-                });
-                (applied, ids)
-            })
-            .await?;
-        self.segment_ids.lock().await.extend(unused);
-        applied.map(|()| ts)
+        work.into_iter()
+            .try_for_each(|(shard, parts)| apply_parts(&shard, lsn, ts, meta, parts, ids))
+            .map(|()| ts)
     }
 
     /// Notes that replay has come to the end of the log.
