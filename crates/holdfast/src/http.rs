@@ -1,12 +1,13 @@
 //! Health, readiness, metrics, version.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use holdfast_runtime::Shutdown;
+use metrics::gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 
@@ -16,11 +17,15 @@ const LATENCY_BUCKETS: [f64; 16] = [
     10.0, 60.0,
 ];
 
+/// Tells what can't be served, a line each.
+type Damage = Box<dyn Fn() -> Vec<String> + Send + Sync>;
+
 /// What the endpoints answer from.
 #[derive(Clone)]
 pub(crate) struct Endpoints {
     metrics: PrometheusHandle,
     ready: Arc<AtomicBool>,
+    damage: Arc<OnceLock<Damage>>,
 }
 
 impl Endpoints {
@@ -32,12 +37,22 @@ impl Endpoints {
         Ok(Self {
             metrics,
             ready: Arc::default(),
+            damage: Arc::default(),
         })
     }
 
     /// Whether the server takes requests.
     pub(crate) fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// Who tells what can't be served although the server takes requests; told once.
+    pub(crate) fn set_damage(&self, damage: impl Fn() -> Vec<String> + Send + Sync + 'static) {
+        self.damage.get_or_init(|| Box::new(damage));
+    }
+
+    fn damaged(&self) -> Vec<String> {
+        self.damage.get().map_or_else(Vec::new, |damage| damage())
     }
 
     /// Summarizes what was recorded; to be called now and then.
@@ -63,15 +78,22 @@ impl Endpoints {
     }
 }
 
-async fn ready(State(endpoints): State<Endpoints>) -> (StatusCode, &'static str) {
-    if endpoints.ready.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+/// Ready is who serves all that can be served: taking a server away for one damaged collection would take all
+/// others with it.
+async fn ready(State(endpoints): State<Endpoints>) -> (StatusCode, String) {
+    if !endpoints.ready.load(Ordering::Relaxed) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned());
     }
+    let damaged = endpoints.damaged().into_iter();
+    let lines = damaged.map(|line| format!("damaged: {line}\n"));
+    (
+        StatusCode::OK,
+        "ready\n".to_owned() + &lines.collect::<String>(),
+    )
 }
 
 async fn metrics(State(endpoints): State<Endpoints>) -> String {
+    gauge!("holdfast_damaged_shards").set(endpoints.damaged().len() as f64);
     endpoints.metrics.render()
 }
 

@@ -1,6 +1,6 @@
 //! All roles in one process over embedded parts: catalog in redb, log and objects in local directories.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use holdfast_coordinator::CoordinatorService;
@@ -13,7 +13,7 @@ use holdfast_runtime::{
 };
 use holdfast_storage::{Manifests, Store};
 use holdfast_stream_node::StreamNodeService;
-use holdfast_types::{ChannelId, Timestamp};
+use holdfast_types::{ChannelId, Failure, ShardId, Timestamp};
 use holdfast_wal::{LocalWal, Wal};
 use holdfast_worker::WorkerService;
 use tokio::{
@@ -45,6 +45,7 @@ const BATCH_SHARE: u64 = 32;
 /// Everything that must be stopped in order.
 struct Roles {
     streams: Arc<StreamNodeService>,
+    queries: Arc<QueryNodeService>,
     proxy: Proxy,
     _log_memory: Reservation,
 }
@@ -94,6 +95,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             .await
     });
     shutdown.spawn(upkeep(endpoints.clone(), shutdown.clone()));
+    endpoints.set_damage({
+        let (streams, queries) = (Arc::clone(&roles.streams), Arc::clone(&roles.queries));
+        move || damaged(&streams, &queries)
+    });
     endpoints.set_ready(true);
     // Whoever started this process may have closed its end; that is no reason to stop.
     let line = format!(
@@ -117,6 +122,14 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let drained = shutdown.drained(DRAIN_MAX).await;
     tracing::info!(decided, drained, "stopped");
     ended.unwrap_or(Ok(()))
+}
+
+/// The shards that can't be served because a file is damaged or missing, each once.
+fn damaged(streams: &StreamNodeService, queries: &QueryNodeService) -> Vec<String> {
+    let mut shards: BTreeMap<ShardId, Failure> = queries.damaged().into_iter().collect();
+    // Who knows that a manifest is damaged knows what to do.
+    shards.extend(streams.damaged());
+    shards.into_values().map(|why| why.to_string()).collect()
 }
 
 pub(crate) async fn bind(address: std::net::SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
@@ -190,7 +203,7 @@ async fn open(config: &Config, data: &DataDir, shutdown: &Shutdown) -> anyhow::R
     )
     .await?;
     let streams = Arc::new(streams);
-    let queries: Arc<dyn QueryNode> = Arc::new(QueryNodeService::new(
+    let queries = Arc::new(QueryNodeService::new(
         config.query_node.clone(),
         holdfast_query_node::Components {
             catalog: Arc::clone(&catalog),
@@ -219,7 +232,7 @@ async fn open(config: &Config, data: &DataDir, shutdown: &Shutdown) -> anyhow::R
             manifests,
             store,
             streams: Arc::clone(&streams) as Arc<dyn StreamNode>,
-            queries: Arc::clone(&queries),
+            queries: Arc::clone(&queries) as Arc<dyn QueryNode>,
             worker,
             clock: Arc::clone(&clock),
             channels,
@@ -233,7 +246,7 @@ async fn open(config: &Config, data: &DataDir, shutdown: &Shutdown) -> anyhow::R
             catalog,
             coordinator: coordinator as Arc<dyn Coordinator>,
             streams: Arc::clone(&streams) as Arc<dyn StreamNode>,
-            queries,
+            queries: Arc::clone(&queries) as Arc<dyn QueryNode>,
             clock,
             pool,
             budget,
@@ -241,6 +254,7 @@ async fn open(config: &Config, data: &DataDir, shutdown: &Shutdown) -> anyhow::R
     );
     Ok(Roles {
         streams,
+        queries,
         proxy,
         _log_memory: log_memory,
     })

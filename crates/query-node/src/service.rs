@@ -15,7 +15,7 @@ use holdfast_runtime::{Clock, CpuPool, MemoryBudget, Shutdown};
 use holdfast_segment::{QuerySpec, SealedSegment, SearchSpec};
 use holdfast_storage::{Manifests, Store};
 use holdfast_types::{
-    ChannelId, Code, CollectionId, Failure, Lsn, ManifestVersion, PartitionId, Timestamp,
+    ChannelId, Code, CollectionId, Failure, Lsn, ManifestVersion, PartitionId, ShardId, Timestamp,
 };
 use holdfast_wal::Wal;
 use parking_lot::RwLock;
@@ -78,6 +78,22 @@ impl QueryNodeService {
             collections: RwLock::default(),
             followers: Mutex::default(),
         }))
+    }
+
+    /// The shards that should be served and can't be, because a file is damaged or missing.
+    #[must_use]
+    pub fn damaged(&self) -> Vec<(ShardId, Failure)> {
+        let collections = self.0.collections.read();
+        let shards = collections.values().flatten();
+        shards
+            .filter_map(|shard| match &*shard.phase.borrow() {
+                Phase::Failed(failure) if failure.code == Code::Corrupt => {
+                    let why = failure.clone().within(format_args!("shard {}", shard.id));
+                    Some((shard.id, why))
+                }
+                Phase::Failed(_) | Phase::Loading | Phase::Serving => None,
+            })
+            .collect()
     }
 }
 

@@ -45,6 +45,7 @@ pub(crate) use self::log_bytes::LogBytes;
 use self::stamping::{Stamper, Unstamped};
 use crate::{
     checkpoint::{Checkpoint, Settled},
+    damage::Damage,
     metrics,
     options::Options,
     recent_keys::RecentKeys,
@@ -98,6 +99,7 @@ pub(crate) struct Channel {
     broken: OnceLock<Failure>,
     inflight: Arc<Semaphore>,
     pub(crate) shards: RwLock<HashMap<ShardId, Arc<Shard>>>,
+    pub(crate) damage: Damage,
     applied: watch::Sender<Applied>,
     /// Bytes of log after each position of interest: (position, bytes appended when it was), for the
     /// bound on replay.
@@ -122,6 +124,7 @@ pub(crate) struct Parts {
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) writer: Box<dyn WalWriter>,
     pub(crate) shards: HashMap<ShardId, Arc<Shard>>,
+    pub(crate) damage: Damage,
     pub(crate) applied_lsn: Lsn,
     pub(crate) log_bytes: LogBytes,
 }
@@ -142,6 +145,7 @@ impl Channel {
             budget,
             writer,
             shards,
+            damage,
             applied_lsn,
             log_bytes,
         } = parts;
@@ -173,6 +177,7 @@ impl Channel {
             broken: OnceLock::new(),
             inflight: Arc::new(Semaphore::new(permits)),
             shards: RwLock::new(shards),
+            damage,
             applied: watch::Sender::new(Applied {
                 lsn: applied_lsn,
                 ts,
@@ -193,6 +198,9 @@ impl Channel {
 
     /// The position up to which a restart would need nothing of the log.
     pub(crate) fn settled(&self) -> Settled {
+        if self.damage.is_any() {
+            return Settled::default();
+        }
         // Looked at first: what is applied meanwhile is behind it, whatever shards say of it.
         let Applied { lsn, ts, .. } = self.applied();
         let shards = self.shards.read();

@@ -327,6 +327,9 @@ impl Flusher {
             .shards
             .write()
             .retain(|id, _| catalog.collection(id.collection).is_some());
+        channel
+            .damage
+            .retain(|collection| catalog.collection(collection).is_some());
         let applied = channel.applied().lsn;
         let mut upto = applied;
         for shard in channel.shards.read().values() {
@@ -339,6 +342,7 @@ impl Flusher {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .forget_before(upto);
         if upto > Lsn(0)
+            && !channel.damage.is_any()
             && let Err(error) = self.wal.trim(channel.id, upto).await
         {
             tracing::warn!(channel = %channel.id, upto = %upto, error = %error.to_failure(), "the log could not be trimmed");

@@ -16,6 +16,7 @@
 //! | [`replay`]      | start-up                                                            |
 //! | [`checkpoint`]  | where a restart begins to replay                                    |
 //! | [`claim`]       | what a channel's owner keeps in the metadata store                  |
+//! | [`damage`]      | shards whose manifest can't be read                                 |
 //! | [`watermark`]   | the highest stamp that was read at, across restarts                 |
 //! | [`metrics`]     | what is measured                                                    |
 //!
@@ -25,6 +26,7 @@
 mod channel;
 mod checkpoint;
 mod claim;
+mod damage;
 mod flush;
 mod metrics;
 mod options;

@@ -13,6 +13,7 @@ use crate::{
     channel::{Channel, LogBytes, Parts},
     checkpoint::{Checkpoint, Settled},
     claim::Claim,
+    damage::Damage,
     metrics,
     options::Options,
     service::Components,
@@ -52,7 +53,9 @@ pub(crate) async fn open(
     hlc.observe(settled.ts);
     let watermark = Watermark::open(claim).await?;
     hlc.observe(watermark.ceiling());
-    let shards = covered_shards(id, &parts.catalog.snapshot(), &parts.manifests, &hlc).await?;
+    let damage = Damage::default();
+    let catalog = parts.catalog.snapshot();
+    let shards = covered_shards(id, &catalog, &parts.manifests, &hlc, &damage).await?;
     check_reach(id, last, settled, &shards)?;
     let (channel, applier) = Channel::start(Parts {
         id,
@@ -67,6 +70,7 @@ pub(crate) async fn open(
         budget: Arc::clone(&parts.budget),
         writer,
         shards,
+        damage,
         applied_lsn: Lsn(0),
         log_bytes: LogBytes::default(),
     });
@@ -94,12 +98,13 @@ async fn take_over(
         .map_err(|e| e.to_failure().within(format_args!("channel {id}")))
 }
 
-/// The shards on this channel that have a manifest.
+/// The shards on this channel that have a manifest; those that have one that can't be read are noted.
 async fn covered_shards(
     id: ChannelId,
     catalog: &holdfast_meta::CatalogSnapshot,
     manifests: &Manifests,
     hlc: &Hlc,
+    damage: &Damage,
 ) -> Result<HashMap<holdfast_types::ShardId, Arc<Shard>>, Failure> {
     let mut shards = HashMap::new();
     for meta in catalog.collections() {
@@ -109,7 +114,15 @@ async fn covered_shards(
             .zip(&meta.shards)
             .filter(|&(_, &channel)| channel == id)
         {
-            if let Some(manifest) = manifests.current(shard).await? {
+            let current = match manifests.current(shard).await.map_err(Failure::from) {
+                // The collection is lost or waits for its file; that is no reason to refuse all others.
+                Err(failure) if failure.code == Code::Corrupt => {
+                    damage.note(shard, &failure);
+                    continue;
+                }
+                current => current?,
+            };
+            if let Some(manifest) = current {
                 hlc.observe(manifest.covers_ts);
                 hlc.observe(manifest.created);
                 let fresh = Shard::new(

@@ -147,7 +147,20 @@ impl StreamNodeService {
         decided
     }
 
+    /// The shards whose manifests can't be read, and why.
+    #[must_use]
+    pub fn damaged(&self) -> Vec<(ShardId, Failure)> {
+        let channels = self.channels.values();
+        channels
+            .flat_map(|open| open.channel.damage.list())
+            .collect()
+    }
+
     fn meta(&self, collection: CollectionId) -> Result<Arc<CollectionMeta>, Failure> {
+        let mut channels = self.channels.values();
+        if let Some(damaged) = channels.find_map(|open| open.channel.damage.of(collection)) {
+            return Err(damaged);
+        }
         self.catalog
             .snapshot()
             .collection(collection)
@@ -412,6 +425,7 @@ impl StreamNode for StreamNodeService {
                 .shards
                 .write()
                 .retain(|id, _| id.collection != collection);
+            open.channel.damage.retain(|other| other != collection);
         }
         Ok(())
     }

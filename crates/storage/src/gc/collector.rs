@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::TryStreamExt;
-use holdfast_types::CollectionId;
+use holdfast_types::{Code, Coded, CollectionId};
 
 use super::{Condemned, Evidence, Pins, Plan, Seen, plan};
 use crate::{
@@ -59,6 +59,8 @@ pub struct Report {
     pub unproven: usize,
     /// Shards left alone because their pointer went back.
     pub suspect: usize,
+    /// Shards left alone because a manifest of theirs can't be read.
+    pub damaged: usize,
     /// Left-overs of puts that a crash cut short; removed.
     pub staged: usize,
 }
@@ -96,7 +98,7 @@ impl Collector {
         let grace = self.policy.grace;
         // In this order: a commit between the two is either in the evidence, or of young objects.
         let objects = self.list(now).await?;
-        let evidence = self.evidence(&objects, now).await?;
+        let (evidence, damaged) = self.evidence(&objects, now).await?;
         let Plan {
             delete,
             condemned,
@@ -124,6 +126,7 @@ impl Collector {
             condemned: self.condemned.len(),
             unproven,
             suspect: suspect.len(),
+            damaged,
             staged,
         };
         if report.deleted > 0 || report.staged > 0 {
@@ -148,7 +151,9 @@ impl Collector {
         Ok(objects)
     }
 
-    async fn evidence(&self, objects: &[Seen], now: Now) -> Result<Evidence, LoadError> {
+    /// What is alive, and of how many shards that can't be told.
+    async fn evidence(&self, objects: &[Seen], now: Now) -> Result<(Evidence, usize), LoadError> {
+        let mut damaged = 0;
         let mut evidence = Evidence::default();
         for seen in objects {
             if let ObjectName::Dropped { collection } = seen.path.name() {
@@ -161,14 +166,21 @@ impl Collector {
                 revived.insert(shard.collection);
                 continue;
             }
-            self.reach(newest, now, &mut evidence).await?;
+            match self.reach(newest, now, &mut evidence).await {
+                // Without evidence nothing of the shard is touched, and the others are not kept waiting.
+                Err(error) if error.code() == Code::Corrupt => {
+                    tracing::error!(%shard, error = %error.to_failure(), "a manifest can't be read; nothing of its shard is collected");
+                    damaged += 1;
+                }
+                reached => reached?,
+            }
         }
         // A commit that raced with the drop brought its pointer back.
         for collection in revived {
             self.manifests.forget_pointers(collection).await?;
         }
         evidence.reachable.extend(self.pins.all());
-        Ok(evidence)
+        Ok((evidence, damaged))
     }
 
     /// Adds what the kept versions of a shard need, the newest first.
@@ -179,7 +191,7 @@ impl Collector {
         evidence: &mut Evidence,
     ) -> Result<(), LoadError> {
         let manifest = self.manifests.manifest(&newest).await?;
-        evidence.shards.insert(manifest.shard, manifest.version);
+        let (shard, version) = (manifest.shard, manifest.version);
         let mut reachable: Vec<ObjectPath> = vec![newest.path];
         let mut manifest = manifest;
         for kept in 0.. {
@@ -201,6 +213,8 @@ impl Collector {
             };
             reachable.push(object.path);
         }
+        // All of it or nothing: a shard with some evidence would lose the rest.
+        evidence.shards.insert(shard, version);
         evidence.reachable.extend(reachable);
         Ok(())
     }

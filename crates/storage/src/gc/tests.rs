@@ -266,12 +266,16 @@ impl World {
     }
 
     fn collector(&self) -> Collector {
+        self.collector_of(Arc::clone(&self.manifests))
+    }
+
+    fn collector_of(&self, manifests: Arc<Manifests>) -> Collector {
         let policy = Policy {
             grace: GRACE,
             versions_max: 1,
             version_age_max: Duration::from_secs(1_000),
         };
-        Collector::new(Arc::clone(&self.manifests), self.pins.clone(), policy)
+        Collector::new(manifests, self.pins.clone(), policy)
     }
 
     fn now(&self, seconds: u64) -> Now {
@@ -449,15 +453,21 @@ async fn a_look_that_cannot_see_everything_deletes_nothing() {
     collector.run_once(world.now(150)).await.unwrap();
     let mut blind = collector;
     blind.manifests = Arc::new(manifests);
-    for fault in [Fault::Unavailable, Fault::Flipped(40), Fault::Cut(3)] {
+    world.faults.fail_gets([Some(Fault::Unavailable)]);
+    assert!(blind.run_once(world.now(300)).await.is_err());
+    assert_eq!(world.listed().await, before);
+    for fault in [Fault::Flipped(40), Fault::Cut(3)] {
         world.faults.fail_gets([Some(fault)]);
-        assert!(blind.run_once(world.now(300)).await.is_err(), "{fault:?}");
+        let report = blind.run_once(world.now(300)).await.unwrap();
+        assert_eq!((report.damaged, report.deleted), (1, 0), "{fault:?}");
         assert_eq!(world.listed().await, before);
     }
+    // What was condemned before that waits again.
+    assert_eq!(blind.run_once(world.now(300)).await.unwrap().deleted, 0);
     // Deletes that fail are done by the next run.
     world.faults.fail_deletes([None, Some(Fault::Unavailable)]);
-    assert!(blind.run_once(world.now(300)).await.is_err());
-    for seconds in [300, 450] {
+    assert!(blind.run_once(world.now(450)).await.is_err());
+    for seconds in [450, 600] {
         blind.run_once(world.now(seconds)).await.unwrap();
     }
     assert_eq!(world.listed().await.len(), before.len() - 2);
@@ -479,4 +489,57 @@ async fn a_wall_clock_that_jumps_does_not_cut_the_wait_short() {
     assert_eq!(collector.run_once(now).await.unwrap().deleted, 0);
     now.monotonic += GRACE;
     assert_eq!(collector.run_once(now).await.unwrap().deleted, 2);
+}
+
+/// What only a damaged manifest names looks like what nothing names.
+#[tokio::test]
+async fn nothing_of_a_shard_with_a_damaged_manifest_is_collected() {
+    let world = World::new();
+    let (a, b) = (world.upload(1).await, world.upload(2).await);
+    let kept = world.commit(vec![a.clone()], 0).await;
+    let newest = world.commit(vec![a, b], 0).await;
+    let other = ShardId {
+        collection: CollectionId(77),
+        index: 0,
+    };
+    let orphan = paths::segment_file(other, SegmentId(9), Epoch(1), 0, FileRole::Keys);
+    let put = world.manifests.store().put(&orphan, "x".into()).await;
+    put.unwrap();
+    let first = NextManifest {
+        epoch: Epoch(1),
+        ..NextManifest::empty(Timestamp(1))
+    };
+    world.manifests.commit(other, None, first).await.unwrap();
+    let before = newest.previous.as_ref().unwrap().object.path.to_string();
+    let ours = format!("man/{}/", SHARD.collection);
+    for of_before in [true, false] {
+        let named = world.listed().await;
+        let mut manifests = named.iter().filter(|name| name.starts_with(&ours));
+        let path = manifests.find(|name| (**name == before) == of_before);
+        let path = world.root.path().join(path.unwrap());
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, b"noise").unwrap();
+        // A collector of another process: it remembers no manifest.
+        let manifests = Manifests::new(
+            Arc::clone(&world.meta) as Arc<dyn MetaStore>,
+            Arc::clone(world.manifests.store()),
+        );
+        let mut collector = world.collector_of(Arc::new(manifests));
+        let mut deleted = 0;
+        for seconds in [150, 300, 450] {
+            let report = collector.run_once(world.now(seconds)).await.unwrap();
+            assert_eq!(report.damaged, 1, "{report:?}");
+            deleted += report.deleted;
+        }
+        std::fs::write(&path, whole).unwrap();
+        let left = world.listed().await;
+        assert_eq!(left.len() + deleted, named.len());
+        assert!(
+            !left.contains(&orphan.to_string()),
+            "the others are not kept waiting"
+        );
+        for object in newest.objects().chain(kept.objects()) {
+            world.manifests.store().verify(object).await.unwrap();
+        }
+    }
 }

@@ -195,7 +195,7 @@ impl Channel {
                 collection: write.collection,
                 index: part.shard,
             };
-            shards.get(&id).is_none_or(|shard| lsn > shard.covers())
+            !self.damage.has(id) && shards.get(&id).is_none_or(|shard| lsn > shard.covers())
         })
     }
 
@@ -291,6 +291,14 @@ impl Channel {
         });
         let mut work: Vec<(Arc<Shard>, Vec<HeldPart>)> = Vec::new();
         for (part, keys) in write.parts.into_iter().zip(keys) {
+            let id = ShardId {
+                collection: meta.id,
+                index: part.shard,
+            };
+            if self.damage.has(id) {
+                // Its manifest may cover this, or not. The record stays in the log.
+                continue;
+            }
             let shard = self.shard_of(meta, part.shard)?;
             let held = memory.split(write_bytes(&part.rows, &part.deletes));
             match work.iter_mut().find(|(s, _)| s.id == shard.id) {
