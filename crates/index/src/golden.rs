@@ -153,7 +153,7 @@ fn the_sparse_file_is_read() {
 
 #[test]
 fn the_scalar_file_is_read() {
-    let index = ScalarIndex::open(SCALAR.into()).unwrap();
+    let index = ScalarIndex::open(SCALAR.into(), 4).unwrap();
     assert_eq!(index.kind(), ScalarIndexKind::Bitmap);
     let rows = index.equal(&Value::Str("b".into())).unwrap();
     assert_eq!(rows.iter().collect::<Vec<_>>(), [0, 3]);

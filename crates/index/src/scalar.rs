@@ -93,11 +93,12 @@ impl std::fmt::Debug for ScalarIndex {
 }
 
 impl ScalarIndex {
-    /// Opens an index.
+    /// Opens an index over a column of so many rows. How many the file says it has bounds nothing: rows
+    /// without a value take no room in it, and answers take memory by their number.
     ///
     /// # Errors
     /// [`DamagedIndex`] when a checksum, a length, an order or any number is wrong.
-    pub fn open(bytes: Bytes) -> Result<Self, DamagedIndex> {
+    pub fn open(bytes: Bytes, rows_of_column: usize) -> Result<Self, DamagedIndex> {
         let file = Reader::open(bytes, Kind::Scalar)?;
         let head = file.array::<u32>(tag::META, "meta", meta::WORDS)?;
         let word = |i: usize| head.get()[i];
@@ -112,6 +113,10 @@ impl ScalarIndex {
             other => return Err(head.damaged(meta::ARRAY, format!("{other} is no flag"))),
         };
         let len = word(meta::ROWS) as usize;
+        if len != rows_of_column {
+            let problem = format!("built over {len} rows, not {rows_of_column}");
+            return Err(head.damaged(meta::ROWS, problem));
+        }
         let count = word(meta::KEYS) as usize;
         let keys = Keys::open(&file, word(meta::FAMILY), count)?
             .ok_or_else(|| head.damaged(meta::FAMILY, "unknown family of values"))?;

@@ -20,6 +20,7 @@ fn index(column: &dyn Array) -> ScalarIndex {
         build_scalar(ScalarIndexKind::Inverted, column)
             .unwrap()
             .into(),
+        column.len(),
     )
     .unwrap()
 }
@@ -42,8 +43,8 @@ fn integers_of_every_width_answer() {
     ];
     for column in &columns {
         for kind in KINDS {
-            let index =
-                ScalarIndex::open(build_scalar(kind, column.as_ref()).unwrap().into()).unwrap();
+            let file = build_scalar(kind, column.as_ref()).unwrap();
+            let index = ScalarIndex::open(file.into(), 4).unwrap();
             assert_eq!((index.kind(), index.len()), (kind, 4));
             assert_eq!(rows(index.equal(&Value::Int(3))), some(&[0, 3]));
             assert_eq!(rows(index.equal(&Value::Float(3.0))), some(&[0, 3]));
@@ -176,21 +177,28 @@ fn empty_columns_answer_nothing_and_strange_ones_are_refused() {
 
 #[test]
 fn damage_is_refused() {
-    let open = ScalarIndex::open;
+    let of = |rows| move |bytes| ScalarIndex::open(bytes, rows);
     let text = StringArray::from(vec![Some("b"), Some("ab"), None, Some("b")]);
     let text = build_scalar(ScalarIndexKind::Inverted, &text).unwrap();
-    damage::is_refused(&text, open);
+    damage::is_refused(&text, of(4));
     let ints = build_scalar(ScalarIndexKind::Sorted, &Int8Array::from(vec![1, 0, 1])).unwrap();
-    damage::is_refused(&ints, open);
+    damage::is_refused(&ints, of(3));
     let floats =
         build_scalar(ScalarIndexKind::Sorted, &Float32Array::from(vec![1.0, 0.5])).unwrap();
 
     let forged = |good: &[u8], tag, at: usize, bytes: &[u8]| {
+        let rows = [(&text, 4), (&ints, 3), (&floats, 2)];
+        let (_, rows) = rows.iter().find(|(file, _)| **file == *good).unwrap();
         let bad = damage::forge(good, Kind::Scalar, tag, |b| {
             b[at..at + bytes.len()].copy_from_slice(bytes);
         });
-        open(bad).unwrap_err().problem
+        of(*rows)(bad).unwrap_err().problem
     };
+    // Every number but this fits; a bit for each row would be 512 MiB for each question.
+    assert_eq!(
+        forged(&text, tag::META, meta::ROWS * 4, &u32::MAX.to_le_bytes()),
+        "built over 4294967295 rows, not 4"
+    );
     assert_eq!(forged(&text, tag::KEYS, 0, &[0xff]), "not UTF-8");
     assert_eq!(forged(&text, tag::KEYS, 0, b"c"), "values do not ascend");
     assert_eq!(forged(&text, tag::NULLS, 0, &[9]), "9 is not below 4");

@@ -54,13 +54,7 @@ impl OpenIndex {
         };
         let rows = core.keys.len();
         let scalar = |bytes| -> Result<Box<ScalarIndex>, DamagedSegment> {
-            let index = ScalarIndex::open(bytes).map_err(broken)?;
-            if index.len() != rows {
-                return Err(foreign(format!(
-                    "built over {} rows, not {rows}",
-                    index.len()
-                )));
-            }
+            let index = ScalarIndex::open(bytes, rows).map_err(broken)?;
             Ok(Box::new(index))
         };
         let kind = match file.build {
