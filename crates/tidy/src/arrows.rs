@@ -51,6 +51,11 @@ pub const ARROWS: &[(&str, &[&str])] = &[
         "holdfast-journal",
         &["holdfast-types", "holdfast-disk", "holdfast-qlog"],
     ),
+    // Ended segments of the quorum log in object storage; `journal` for the format.
+    (
+        "holdfast-log-store",
+        &["holdfast-types", "holdfast-qlog", "holdfast-journal"],
+    ),
     // The servers of the quorum log.
     (
         "holdfast-log-node",
@@ -74,6 +79,22 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-meta",
             "holdfast-qlog",
             "holdfast-wal",
+            "holdfast-log-store",
+        ],
+    ),
+    // What a log-node does for copies beside answering: uploads, new copies after a loss, letting go, looking for damage.
+    // A room of its own because it is a client of other log-nodes, which a log-node is not.
+    (
+        "holdfast-log-keeper",
+        &[
+            "holdfast-types",
+            "holdfast-runtime",
+            "holdfast-meta",
+            "holdfast-journal",
+            "holdfast-qlog",
+            "holdfast-log-node",
+            "holdfast-log-store",
+            "holdfast-quorum-wal",
         ],
     ),
     // Whole clusters of the protocol under a seeded scheduler; nothing uses it.
