@@ -1,5 +1,6 @@
 //! Reading a segment that was stored.
 
+use bytes::Bytes;
 use holdfast_journal::{
     manifest::Manifest,
     object::{FOOTER_LEN, Footer, ObjectHead, ObjectIndex},
@@ -40,10 +41,7 @@ impl LogStore {
         let folder = Folder::of(self.cluster, key).filter(|f| f.log == log && f.manifest() == key);
         let folder =
             folder.ok_or_else(|| damaged(key, "its name is not that of a segment's manifest"))?;
-        let bytes = self.get(key).await?;
-        if bytes.len() as u64 != named.bytes || crc32c::crc32c(&bytes) != named.checksum {
-            return Err(damaged(key, "it is not what the metadata names"));
-        }
+        let bytes = self.read_named(named).await?;
         let manifest = Manifest::decode(&bytes).map_err(|problem| damaged(key, problem))?;
         if (manifest.segment().log, manifest.segment().segment) != (log, folder.segment) {
             return Err(damaged(key, "it is of another segment"));
@@ -54,6 +52,18 @@ impl LogStore {
             manifest,
             open: None,
         })
+    }
+
+    /// The bytes of an object that the metadata names: exactly those.
+    ///
+    /// # Errors
+    /// [`LogStoreError`].
+    pub async fn read_named(&self, named: &ManifestRef) -> Result<Bytes, LogStoreError> {
+        let bytes = self.get(&named.key).await?;
+        if bytes.len() as u64 != named.bytes || crc32c::crc32c(&bytes) != named.checksum {
+            return Err(damaged(&named.key, "it is not what the metadata names"));
+        }
+        Ok(bytes)
     }
 
     /// The footer of an object, and the object's length.

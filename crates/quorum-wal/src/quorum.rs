@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use holdfast_log_store::LogStore;
 use holdfast_meta::MetaStore;
 use holdfast_qlog::{
     messages::{Answer, Ask, ClusterId, Owner, Read, Request, Visibility},
@@ -47,6 +48,8 @@ pub struct Components {
     pub cluster: ClusterId,
     /// This process.
     pub owner: Owner,
+    /// Where segments go that ended. Without it their entries cannot be read once log-nodes dropped them.
+    pub objects: Option<LogStore>,
 }
 
 /// The quorum log, seen from one process.
@@ -57,6 +60,7 @@ pub struct QuorumWal {
     registry: Registry,
     network: Network,
     clock: Arc<dyn Clock>,
+    objects: Option<LogStore>,
     began: Instant,
     writers: Mutex<BTreeMap<ChannelId, Weak<Shared>>>,
     follower: AbortHandle,
@@ -100,6 +104,7 @@ impl QuorumWal {
                 nodes,
             },
             clock: components.clock,
+            objects: components.objects,
             began: Instant::now(),
             writers: Mutex::default(),
             follower,
@@ -297,6 +302,7 @@ impl Wal for QuorumWal {
             options: self.options.clone(),
             registry: self.registry.clone(),
             network: self.network.clone(),
+            objects: self.objects.clone(),
             began: self.began,
             committed: self.local(channel).map(|writer| writer.committed()),
         }))

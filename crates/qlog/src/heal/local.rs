@@ -27,11 +27,7 @@ pub struct StoredHere {
 /// Whether no log-node's copy of a segment is needed: it ended, and object storage has it or it has no entry.
 #[must_use]
 pub fn settled(descriptor: &SegmentDescriptor) -> bool {
-    match descriptor.state {
-        SegmentState::Open => false,
-        SegmentState::Sealed { end } => end < descriptor.first,
-        SegmentState::Tiered { .. } => true,
-    }
+    descriptor.stored_end().is_some()
 }
 
 /// For each log, the last segment that a node may drop, with all before it. A node forgets whole beginnings of a log only,
@@ -58,7 +54,7 @@ pub fn droppable(
         for segment in segments.iter().filter(|s| **s < bound) {
             let stored = stored.get(&(*log, *segment));
             let goes = match (view.segments.get(segment), stored) {
-                (None, _) => !view.folded.as_ref().is_some_and(|f| *segment <= f.through),
+                (None, _) => view.folded.as_ref().is_none_or(|f| *segment > f.through),
                 (Some(d), None) => matches!(d.state, SegmentState::Sealed { .. }),
                 (Some(_), Some(stored)) => now.saturating_sub(stored.since) >= rule.age,
             };

@@ -181,6 +181,7 @@ impl Cluster {
                 node: "test".into(),
                 incarnation,
             },
+            objects: self.objects.clone(),
         };
         QuorumWal::open(options, components).await.expect("a log")
     }
