@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 
 /// Longest time that anything may take; only a failing run waits for it.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits, but not for ever.
 pub(crate) async fn patiently<T>(future: impl Future<Output = T>) -> T {
