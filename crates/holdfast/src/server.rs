@@ -7,15 +7,17 @@ use std::sync::Arc;
 use anyhow::Context;
 use holdfast_disk::{Disk, RealDisk};
 use holdfast_journal::{Journal, JournalThread, Owner, error::Loss, stored_identity};
+use holdfast_log_keeper::{Keeper, Parts};
 use holdfast_log_node::{
     Device, LogNode, Registration, ThreadDevice,
     grpc::{self, Service},
     keep_raising, recognise, register,
 };
+use holdfast_log_store::LogStore;
 use holdfast_meta::{MetaError, MetaStore};
 use holdfast_meta_etcd::EtcdStore;
 use holdfast_qlog::{Zone, node::NodeOptions};
-use holdfast_quorum_wal::registry::cluster_id;
+use holdfast_quorum_wal::{TcpConnect, registry::cluster_id};
 use holdfast_runtime::Shutdown;
 use tonic::transport::server::TcpIncoming;
 
@@ -109,6 +111,8 @@ async fn open_log_node(
 ) -> anyhow::Result<Service> {
     let store: Arc<dyn MetaStore> = Arc::new(connect(&config.etcd).await?);
     let cluster = cluster_id(&*store).await.context("etcd")?;
+    let objects = LogStore::open(&config.objects, cluster)
+        .with_context(|| format!("objects.dir: {}", config.objects.dir.display()))?;
     let dir = data.journal();
     let stored = tokio::task::spawn_blocking({
         let dir = dir.clone();
@@ -171,6 +175,19 @@ async fn open_log_node(
         Arc::clone(&device),
         shutdown,
     );
+    let keeper = Keeper::new(
+        config.keeper.clone(),
+        Parts {
+            meta: Arc::clone(&store),
+            connect: Arc::new(TcpConnect),
+            cluster,
+            node: config.node.as_str().into(),
+            log_node: node.clone(),
+            device: Arc::clone(&device),
+            objects,
+        },
+    );
+    drop(shutdown.spawn(keeper.run(shutdown.clone())));
     drop(shutdown.spawn(keep_raising(
         store,
         config.node.as_str().into(),

@@ -255,6 +255,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-disk",
             "holdfast-journal",
             "holdfast-log-node",
+            "holdfast-log-keeper",
+            "holdfast-log-store",
             "holdfast-meta-etcd",
             "holdfast-qlog",
             "holdfast-quorum-wal",

@@ -35,6 +35,8 @@ pub(crate) struct ServerConfig {
     pub(crate) log: Log,
     pub(crate) etcd: holdfast_meta_etcd::Options,
     pub(crate) log_node: holdfast_log_node::Options,
+    pub(crate) keeper: holdfast_log_keeper::Options,
+    pub(crate) objects: holdfast_log_store::Options,
 }
 
 impl Default for ServerConfig {
@@ -51,6 +53,8 @@ impl Default for ServerConfig {
             log: Log::default(),
             etcd: holdfast_meta_etcd::Options::default(),
             log_node: holdfast_log_node::Options::default(),
+            keeper: holdfast_log_keeper::Options::default(),
+            objects: holdfast_log_store::Options::default(),
         }
     }
 }
@@ -65,7 +69,11 @@ impl ServerConfig {
         check_name("zone", &self.zone)?;
         self.validate_etcd()?;
         let log_node = self.log_node.validate();
-        log_node.map_err(anyhow::Error::msg).context("log_node")
+        log_node.map_err(anyhow::Error::msg).context("log_node")?;
+        let keeper = self.keeper.validate();
+        keeper.map_err(anyhow::Error::msg).context("keeper")?;
+        let objects = self.objects.validate();
+        objects.map_err(anyhow::Error::msg).context("objects")
     }
 
     fn validate_etcd(&self) -> anyhow::Result<()> {
