@@ -289,6 +289,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-qlog",
             "holdfast-wal",
             "holdfast-quorum-wal",
+            "holdfast-log-store",
         ],
     ),
     ("holdfast-tidy", &[]),
