@@ -11,8 +11,10 @@ use holdfast_log_store::{Folder, LogStore};
 use holdfast_meta::MetaStore;
 use holdfast_qlog::{
     StorageId,
+    fold::SegmentList,
     heal::{Heal, StoredHere, Turns, plan},
     messages::{ClusterId, Owner},
+    meta::ManifestRef,
 };
 use holdfast_quorum_wal::{Connect, Registry, registry::RegistryError};
 use holdfast_runtime::Shutdown;
@@ -70,6 +72,9 @@ pub(crate) struct Memory {
     pub(crate) attempts: u64,
     pub(crate) stored: BTreeMap<(ChannelId, LogSegment), StoredHere>,
     pub(crate) garbage: BTreeMap<Folder, Duration>,
+    pub(crate) garbage_lists: BTreeMap<String, Duration>,
+    /// The list of each log whose oldest segments have no keys, and the object that says so.
+    pub(crate) lists: BTreeMap<ChannelId, (ManifestRef, SegmentList)>,
     pub(crate) garbage_looked: Option<Duration>,
 }
 
@@ -125,7 +130,8 @@ impl Keeper {
     /// One look, and what follows from it.
     async fn pass(&self, memory: &mut Memory) -> Result<(), RegistryError> {
         let listed = self.list_objects(memory).await;
-        let look = Look::take(&self.registry, &self.connect).await?;
+        let mut look = Look::take(&self.registry, &self.connect).await?;
+        self.fold(memory, &mut look).await;
         let retried = self.options.store_retry;
         let down_since = memory.store_failed;
         let failed = down_since.is_some_and(|at| self.now().saturating_sub(at) < retried);

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use holdfast_log_store::Folder;
+use holdfast_log_store::{ListName, Listed};
 use holdfast_qlog::{
     heal::{StoredHere, droppable, is_unreachable},
     messages::{Answer, Ask, Request},
@@ -112,10 +112,7 @@ impl Keeper {
 
     /// All objects, when it is time to look for those that nobody can reach. Before the metadata is read: what is written
     /// later is not in the list.
-    pub(crate) async fn list_objects(
-        &self,
-        memory: &mut Memory,
-    ) -> Option<BTreeMap<Folder, Vec<String>>> {
+    pub(crate) async fn list_objects(&self, memory: &mut Memory) -> Option<Listed> {
         let objects = self.objects.as_ref()?;
         let every = self.options.garbage_every;
         let looked = memory.garbage_looked;
@@ -133,30 +130,51 @@ impl Keeper {
     }
 
     /// Deletes objects that nobody could reach for long enough.
-    pub(crate) async fn clear_up(
-        &self,
-        memory: &mut Memory,
-        look: &Look,
-        listed: Option<BTreeMap<Folder, Vec<String>>>,
-    ) {
+    pub(crate) async fn clear_up(&self, memory: &mut Memory, look: &Look, listed: Option<Listed>) {
         let (Some(objects), Some(mut listed)) = (&self.objects, listed) else {
             return;
         };
-        listed.retain(|folder, _| {
+        let Listed { folders, lists } = &mut listed;
+        folders.retain(|folder, _| {
             let view = look.logs.get(&folder.log);
             view.is_some_and(|view| is_unreachable(view, folder.segment, &folder.path))
         });
         let now = self.now();
         let before = std::mem::take(&mut memory.garbage);
-        for folder in listed.keys() {
+        for folder in folders.keys() {
             let since = before.get(folder).copied().unwrap_or(now);
             memory.garbage.insert(folder.clone(), since);
+        }
+        // Where it is known which list counts, all others that cannot take its place.
+        lists.retain(|name, list| {
+            let view = look.logs.get(&list.log);
+            let known = view.is_some_and(|view| view.folded.is_none());
+            let current = memory.lists.get(&list.log).map(|(manifest, _)| manifest);
+            let counts = current.is_some_and(|current| *current.key == **name);
+            known && !counts && !list.may_follow(current)
+        });
+        let before = std::mem::take(&mut memory.garbage_lists);
+        for name in lists.keys() {
+            let since = before.get(name).copied().unwrap_or(now);
+            memory.garbage_lists.insert(name.clone(), since);
         }
         if !look.is_first(self.storage) {
             return;
         }
-        for (folder, names) in listed {
-            if now.saturating_sub(memory.garbage[&folder]) < self.options.garbage_grace {
+        let grace = self.options.garbage_grace;
+        for (name, ListName { log, .. }) in listed.lists {
+            if now.saturating_sub(memory.garbage_lists[&name]) < grace {
+                continue;
+            }
+            if let Err(error) = objects.delete(&name).await {
+                tracing::warn!(%error, "an object is left over");
+                return;
+            }
+            ::metrics::counter!(metrics::OBJECTS_DELETED).increment(1);
+            tracing::info!(%log, name, "a list that nobody reads any more is deleted");
+        }
+        for (folder, names) in listed.folders {
+            if now.saturating_sub(memory.garbage[&folder]) < grace {
                 continue;
             }
             for name in names {

@@ -8,11 +8,13 @@
 //! | [`store`]   | [`LogStore`]: durable puts, lists and deletes                         |
 //! | [`upload`]  | [`Upload`]: one attempt to store a segment                            |
 //! | [`stored`]  | [`StoredSegment`]: reading one                                        |
+//! | [`lists`]   | segments that have no keys of their own                               |
 //! | [`error`]   | what went wrong with which object                                     |
 //!
 //! Nothing here is locked, and a name decides nothing: an upload counts when the metadata names its manifest.
 
 pub mod error;
+pub mod lists;
 pub mod names;
 pub mod options;
 pub mod store;
@@ -20,9 +22,9 @@ pub mod stored;
 pub mod upload;
 
 pub use error::LogStoreError;
-pub use names::{Attempt, Folder};
+pub use names::{Attempt, Folder, ListName};
 pub use options::Options;
-pub use store::LogStore;
+pub use store::{Listed, LogStore};
 pub use stored::StoredSegment;
 pub use upload::Upload;
 

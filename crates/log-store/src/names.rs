@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <cluster>/wal/<log>/<segment>/<disk>-<start>-<attempt>/0, 1, ..., manifest
+//! <cluster>/wal/<log>/lists/<list before>-<writer>-<start>-<attempt>
 //! ```
 //!
 //! The cluster comes first, so that whoever is given another cluster's metadata by mistake takes nothing for garbage. The
@@ -9,11 +10,17 @@
 
 use std::fmt;
 
-use holdfast_qlog::{StorageId, messages::ClusterId};
+use holdfast_qlog::{
+    StorageId,
+    messages::{ClusterId, Owner},
+    meta::ManifestRef,
+};
 use holdfast_types::{ChannelId, LogSegment};
 
 /// Name of a manifest in its folder.
 pub const MANIFEST: &str = "manifest";
+
+const LISTS: &str = "lists";
 
 /// One attempt to store a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +55,61 @@ pub struct Folder {
 pub fn root(cluster: ClusterId) -> String {
     let hex: String = cluster.0.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{hex}/wal")
+}
+
+/// What the name of a list says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListName {
+    /// The log.
+    pub log: ChannelId,
+    /// Stands for the list that it was to take the place of.
+    instead_of: String,
+}
+
+impl ListName {
+    /// Whether the metadata may yet name a list of this name, while it names `current`: a list is recorded in the place of
+    /// the one before only, and that never comes back.
+    #[must_use]
+    pub fn may_follow(&self, current: Option<&ManifestRef>) -> bool {
+        self.instead_of == stands_for(current)
+    }
+
+    /// Of an object; `None` when its name is not that of a list.
+    pub(crate) fn of(cluster: ClusterId, name: &str) -> Option<Self> {
+        let rest = name.strip_prefix(&root(cluster))?.strip_prefix('/')?;
+        let (log, rest) = rest.split_once('/')?;
+        let attempt = rest.strip_prefix(LISTS)?.strip_prefix('/')?;
+        let (instead_of, by) = attempt.split_once('-')?;
+        let ours = !by.is_empty() && !by.contains('/');
+        let log = log.parse().ok().filter(|_| ours)?;
+        Some(Self {
+            log: ChannelId(log),
+            instead_of: instead_of.to_owned(),
+        })
+    }
+}
+
+fn stands_for(list: Option<&ManifestRef>) -> String {
+    match list {
+        Some(list) => format!("{:08x}", crc32c::crc32c(list.key.as_bytes())),
+        None => "first".to_owned(),
+    }
+}
+
+/// The name of a list that is to take the place of `before`. Its writer's name may have characters that names of objects have
+/// not.
+#[must_use]
+pub(crate) fn list(
+    cluster: ClusterId,
+    log: ChannelId,
+    before: Option<&ManifestRef>,
+    writer: &Owner,
+    attempt: u64,
+) -> String {
+    let Owner { node, incarnation } = writer;
+    let (root, before) = (root(cluster), stands_for(before));
+    let node = crc32c::crc32c(node.as_bytes());
+    format!("{root}/{log}/{LISTS}/{before}-{node:08x}-{incarnation:x}-{attempt}")
 }
 
 impl Folder {

@@ -20,7 +20,7 @@ use object_store::{
 
 use crate::{
     error::LogStoreError,
-    names::{Folder, root},
+    names::{Folder, ListName, root},
     options::Options,
 };
 
@@ -32,6 +32,15 @@ pub struct LogStore {
     pub(crate) options: Options,
     /// The directory, where it is one.
     files: Option<PathBuf>,
+}
+
+/// The objects of a cluster's logs.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    /// Attempts to store a segment, with the names of their objects.
+    pub folders: BTreeMap<Folder, Vec<String>>,
+    /// Lists of segments.
+    pub lists: BTreeMap<String, ListName>,
 }
 
 impl fmt::Debug for LogStore {
@@ -140,22 +149,24 @@ impl LogStore {
         Ok(self.call(key, "read", head).await?.size)
     }
 
-    /// All attempts of which there are objects, with the objects' names. What else is there is left out.
+    /// All that is there. Objects whose names are not ours are left out.
     ///
     /// # Errors
     /// [`LogStoreError::Unavailable`].
-    pub async fn list(&self) -> Result<BTreeMap<Folder, Vec<String>>, LogStoreError> {
+    pub async fn list(&self) -> Result<Listed, LogStoreError> {
         let prefix = root(self.cluster);
         let location = Location::from(prefix.as_str());
         let listing = self.objects.list(Some(&location)).try_collect::<Vec<_>>();
-        let mut folders: BTreeMap<Folder, Vec<String>> = BTreeMap::new();
+        let mut listed = Listed::default();
         for object in self.call(&prefix, "listed", listing).await? {
             let name = object.location.to_string();
             if let Some(folder) = Folder::of(self.cluster, &name) {
-                folders.entry(folder).or_default().push(name);
+                listed.folders.entry(folder).or_default().push(name);
+            } else if let Some(list) = ListName::of(self.cluster, &name) {
+                listed.lists.insert(name, list);
             }
         }
-        Ok(folders)
+        Ok(listed)
     }
 
     /// Deletes an object; one that is gone already is no error.

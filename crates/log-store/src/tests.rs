@@ -92,12 +92,15 @@ async fn what_was_stored_is_read_back() {
     assert!(stored.read(Lsn(29)).await.unwrap().is_empty());
     let listed = store.list().await.unwrap();
     let folder = Folder::new(CLUSTER, LOG, SEGMENT, attempt(1));
-    assert!(listed[&folder].len() > 4, "several objects: {listed:?}");
-    for name in &listed[&folder] {
+    assert!(
+        listed.folders[&folder].len() > 4,
+        "several objects: {listed:?}"
+    );
+    for name in &listed.folders[&folder] {
         store.delete(name).await.unwrap();
         store.delete(name).await.unwrap();
     }
-    assert!(store.list().await.unwrap().is_empty());
+    assert!(store.list().await.unwrap().folders.is_empty());
     let gone = read_all(&store, &named).await.unwrap_err();
     assert!(matches!(gone, LogStoreError::Missing { .. }), "{gone}");
 }
@@ -130,7 +133,7 @@ async fn a_copy_that_is_not_whole_is_never_published() {
         );
         upload.discard().await.unwrap();
     }
-    assert!(store.list().await.unwrap().is_empty());
+    assert!(store.list().await.unwrap().folders.is_empty());
 }
 
 #[tokio::test]
@@ -142,6 +145,7 @@ async fn damage_anywhere_is_noticed() {
         .list()
         .await
         .unwrap()
+        .folders
         .into_values()
         .flatten()
         .collect();
@@ -177,8 +181,8 @@ async fn two_attempts_share_no_name_and_other_clusters_are_not_seen() {
     let other = LogStore::new(objects, ClusterId([8; 16]), options());
     let (a, b) = (upload(&store, 1).await, upload(&store, 2).await);
     assert_ne!(a.key, b.key);
-    assert_eq!(store.list().await.unwrap().len(), 2);
-    assert!(other.list().await.unwrap().is_empty());
+    assert_eq!(store.list().await.unwrap().folders.len(), 2);
+    assert!(other.list().await.unwrap().folders.is_empty());
     let read = other.open_segment(LOG, &a).await;
     assert!(matches!(read, Err(LogStoreError::Damaged { .. })));
 }

@@ -194,12 +194,7 @@ impl Following {
 
     /// The list of segments without keys.
     async fn list(&self, manifest: &ManifestRef) -> Result<SegmentList, LogStoreError> {
-        let objects = self.objects(manifest)?;
-        let bytes = objects.read_named(manifest).await?;
-        SegmentList::decode(self.log, &manifest.key, &bytes).map_err(|bad| LogStoreError::Damaged {
-            key: bad.key,
-            problem: bad.problem,
-        })
+        self.objects(manifest)?.read_list(self.log, manifest).await
     }
 
     fn objects(&self, manifest: &ManifestRef) -> Result<&LogStore, LogStoreError> {

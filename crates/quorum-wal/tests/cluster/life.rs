@@ -7,7 +7,7 @@ use holdfast_log_keeper::Options as KeeperOptions;
 use holdfast_log_store::{LogStore, Options as StoreOptions};
 use holdfast_qlog::{
     messages::Owner,
-    meta::{LogView, SegmentDescriptor, SegmentState},
+    meta::{LogView, SegmentDescriptor, SegmentState, UNFOLDED_SEGMENTS_MAX},
 };
 use holdfast_quorum_wal::{
     QuorumWal, Registry, TcpConnect,
@@ -87,7 +87,7 @@ async fn view(cluster: &Cluster) -> LogView {
 }
 
 /// Looks at the log until it is as it should be.
-async fn until(cluster: &Cluster, right: impl AsyncFn(&LogView) -> bool) -> LogView {
+async fn until(cluster: &Cluster, mut right: impl AsyncFnMut(&LogView) -> bool) -> LogView {
     let mut looks = tokio::time::interval(Duration::from_millis(20));
     let began = tokio::time::Instant::now();
     loop {
@@ -183,6 +183,7 @@ async fn what_ended_is_uploaded_dropped_read_back_and_trimmed() {
     let view = until(&cluster, async |view| {
         let listed = objects.list().await.expect("listed");
         listed
+            .folders
             .keys()
             .all(|folder| view.segments.contains_key(&folder.segment))
     })
@@ -194,6 +195,66 @@ async fn what_ended_is_uploaded_dropped_read_back_and_trimmed() {
         let entry = patiently(tail.next()).await.expect("more").expect("entry");
         assert_eq!(entry.payload, record(lsn as usize - 1).as_bytes());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn older_segments_are_listed_in_an_object_and_trimmed_there() {
+    const OPENED: usize = 80;
+    const EACH: usize = 3;
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut cluster = Cluster::start(3).await;
+    let objects = objects_in(&dir, &cluster);
+    cluster.objects = Some(objects.clone());
+    (0..3).for_each(|i| cluster.keep(i, &keeper()));
+    let wal = cluster.wal().await;
+    // Each writer begins a segment; the last one stays, to say what is committed.
+    let mut last = None;
+    for i in 0..OPENED {
+        let epoch = Epoch(i as u64 + 1);
+        let (writer, _) = wal.open_writer(LOG, epoch).await.expect("open");
+        fill(&*writer, i * EACH..(i + 1) * EACH).await;
+        last = Some(writer);
+    }
+    let view = until(&cluster, async |view| {
+        let few = view.segments.len() <= UNFOLDED_SEGMENTS_MAX + 1;
+        few && view.folded.is_some() && all_stored(view)
+    })
+    .await;
+    let all: Vec<String> = (0..OPENED * EACH).map(record).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    expect_all(&wal, LOG, &all).await;
+
+    // A trim that ends in the list takes its beginning away, with the objects.
+    let folded = view.folded.expect("it was there");
+    let upto = Lsn(folded.end.0 * 2 / 3);
+    wal.trim(LOG, upto).await.expect("trimmed");
+    let mut first = Lsn(0);
+    until(&cluster, async |view| {
+        let Some(folded) = &view.folded else {
+            return false;
+        };
+        let list = objects.read_list(LOG, &folded.manifest).await;
+        let list = list.expect("the list that counts is there");
+        first = list.segments.values().next().expect("a segment").first;
+        let listed = objects.list().await.expect("listed");
+        let known = |s: &LogSegment| view.segments.contains_key(s) || list.segments.contains_key(s);
+        let only = listed.folders.keys().all(|folder| known(&folder.segment));
+        only && listed.lists.len() == 1 && first > Lsn(1)
+    })
+    .await;
+    assert!(first <= upto.next(), "{first}");
+    let mut tail = wal.tail(LOG, Lsn(1)).await.expect("a tail");
+    let trimmed = patiently(tail.next()).await.expect("an answer");
+    assert!(
+        matches!(trimmed, Err(WalError::Trimmed { first: at }) if at == first),
+        "{trimmed:?}"
+    );
+    let mut tail = wal.tail(LOG, first).await.expect("a tail");
+    for (record, lsn) in all.iter().zip(1..).skip(first.0 as usize - 1) {
+        let entry = patiently(tail.next()).await.expect("more").expect("entry");
+        assert_eq!((entry.lsn, &*entry.payload), (Lsn(lsn), record.as_bytes()));
+    }
+    drop(last);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -276,7 +337,7 @@ async fn a_copy_that_is_short_is_never_published() {
     for _ in 0..30 {
         looks.tick().await;
         assert_eq!(view(&cluster).await, before);
-        assert!(objects.list().await.expect("listed").is_empty());
+        assert!(objects.list().await.expect("listed").folders.is_empty());
     }
     for i in [0, 1] {
         cluster.restart(i).await;
