@@ -107,6 +107,21 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-journal",
         ],
     ),
+    // The wired quorum log on a simulated network; nothing uses it.
+    (
+        "holdfast-wal-turmoil",
+        &[
+            "holdfast-types",
+            "holdfast-runtime",
+            "holdfast-meta",
+            "holdfast-wal",
+            "holdfast-disk",
+            "holdfast-journal",
+            "holdfast-qlog",
+            "holdfast-log-node",
+            "holdfast-quorum-wal",
+        ],
+    ),
     // `meta` for the pointers to manifests.
     (
         "holdfast-storage",
