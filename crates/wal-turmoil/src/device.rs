@@ -365,6 +365,23 @@ impl Device for SimDevice {
         })
     }
 
+    fn mend(
+        &self,
+        log: ChannelId,
+        segment: LogSegment,
+        entries: Vec<Entry>,
+    ) -> BoxFuture<'static, Result<(), AppendError>> {
+        let takes = self.pace.next(&mut self.rng.lock());
+        let opened = self.opened.clone();
+        Box::pin(async move {
+            tokio::time::sleep(takes).await;
+            match &mut opened.0.lock().journal {
+                Some(journal) => journal.mend(log, segment, &entries),
+                None => Err(AppendError::Closed),
+            }
+        })
+    }
+
     fn image(&self) -> NodeImage {
         self.reader.image()
     }

@@ -52,6 +52,7 @@ impl Life {
                 clock: Arc::new(self.clock.clone()),
                 cluster: CLUSTER,
                 owner: self.owner.clone(),
+                objects: None,
             };
             match QuorumWal::open(options(self.zones), components).await {
                 Ok(wal) => return (Arc::new(wal), Registry::new(store)),
