@@ -335,13 +335,12 @@ impl Wal for QuorumWal {
     async fn tail(&self, channel: ChannelId, from: Lsn) -> Result<TailStream, WalError> {
         let from = from.max(Lsn(1));
         let view = self.view(channel).await?;
-        let first = view
-            .segments
-            .values()
-            .next()
-            .map_or(Lsn(1), |descriptor| descriptor.first);
-        // Where a list goes on before the first key, the reader looks into it.
-        if from < first && view.folded.is_none() {
+        let first = match view.folded {
+            // The list says it, and the reader reads that.
+            Some(_) => Lsn(1),
+            None => view.segments.values().next().map_or(Lsn(1), |d| d.first),
+        };
+        if from < first {
             return Err(WalError::Trimmed { first });
         }
         let last = self.committed(channel).await?;

@@ -4,10 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use holdfast_log_keeper::Options as KeeperOptions;
-use holdfast_log_store::{LogStore, Options as StoreOptions};
+use holdfast_log_store::{Attempt, Folder, LogStore, Options as StoreOptions};
+use holdfast_meta::Txn;
 use holdfast_qlog::{
+    StorageId,
     messages::Owner,
-    meta::{LogView, SegmentDescriptor, SegmentState, UNFOLDED_SEGMENTS_MAX},
+    meta::{
+        LogView, NodeRegistration, NodeState, SegmentDescriptor, SegmentState, UNFOLDED_SEGMENTS_MAX,
+        node_key,
+    },
 };
 use holdfast_quorum_wal::{
     QuorumWal, Registry, TcpConnect,
@@ -178,6 +183,36 @@ async fn what_ended_is_uploaded_dropped_read_back_and_trimmed() {
     };
     assert!(problem.contains("no object storage"), "{problem}");
 
+    // An upload that came too late is taken away; the one that counts stays.
+    let stored = view(&cluster).await;
+    let (segment, descriptor) = ended(&stored)[1];
+    let late = Attempt {
+        storage: StorageId([7; 16]),
+        generation: 1,
+        number: 1,
+    };
+    let end = descriptor.end().expect("it ended");
+    let mut upload = objects.upload(LOG, segment, descriptor, end, late);
+    let SegmentState::Tiered { manifest, .. } = &descriptor.state else {
+        panic!("{descriptor:?}");
+    };
+    let mut from = objects.open_segment(LOG, manifest).await.expect("opened");
+    while !upload.is_complete() {
+        let entries = from.read(upload.next()).await.expect("read");
+        // It may be taken away under its hands.
+        if upload.push(entries).await.is_err() {
+            break;
+        }
+    }
+    let _finished = upload.finish().await;
+    let late = Folder::new(cluster.id, LOG, segment, late);
+    until(&cluster, async |_| {
+        let all = objects.list().await.expect("listed");
+        !all.contains_key(&late)
+    })
+    .await;
+    expect_records(&wal, RECORDS).await;
+
     // What is trimmed goes from object storage as well; what is not, stays.
     wal.trim(LOG, Lsn(200)).await.expect("trimmed");
     let view = until(&cluster, async |view| {
@@ -272,6 +307,32 @@ async fn copies_that_are_lost_are_made_anew_where_there_is_no_object_storage() {
         let mut holders = descriptor.copies.holders.iter();
         assert!(holders.all(|holder| holder.node != lost));
     }
+    expect_records(&wal, RECORDS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_to_go_gives_its_copies_away() {
+    let cluster = Cluster::start(4).await;
+    let wal = cluster.wal().await;
+    let (writer, _) = wal.open_writer(LOG, Epoch(1)).await.expect("open");
+    fill(&*writer, 0..RECORDS).await;
+    let before = view(&cluster).await;
+    let leaving = ended(&before)[0].1.copies.holders[0].node.clone();
+    let key = node_key(&leaving);
+    let read = cluster.store.get(&key).await.expect("read").expect("there");
+    let mut node = NodeRegistration::decode(&key, &read.value).expect("a node");
+    node.state = NodeState::Drain;
+    let txn = Txn::new()
+        .expect_read(&key, Some(&read))
+        .put(&key, node.encode(&key));
+    cluster.store.txn(txn).await.expect("written");
+    (0..4).for_each(|i| cluster.keep(i, &keeper()));
+    until(&cluster, async |view| {
+        let ended = ended(view);
+        let mut holders = ended.iter().flat_map(|(_, d)| &d.copies.holders);
+        holders.all(|holder| holder.node != leaving) && all_whole(&cluster, view).await
+    })
+    .await;
     expect_records(&wal, RECORDS).await;
 }
 
