@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::StreamExt;
 use holdfast_log_keeper::Options as KeeperOptions;
 use holdfast_log_store::{Attempt, Folder, LogStore, Options as StoreOptions};
-use holdfast_meta::Txn;
+use holdfast_meta::{Txn, TxnOutcome};
 use holdfast_qlog::{
     StorageId,
     messages::Owner,
@@ -325,7 +325,8 @@ async fn a_node_that_is_to_go_gives_its_copies_away() {
     let txn = Txn::new()
         .expect_read(&key, Some(&read))
         .put(&key, node.encode(&key));
-    cluster.store.txn(txn).await.expect("written");
+    let outcome = cluster.store.txn(txn).await.expect("written");
+    assert!(matches!(outcome, TxnOutcome::Done { .. }), "{outcome:?}");
     (0..4).for_each(|i| cluster.keep(i, &keeper()));
     until(&cluster, async |view| {
         let ended = ended(view);
