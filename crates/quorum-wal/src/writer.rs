@@ -93,6 +93,8 @@ struct State {
     tokens: u64,
     queued: usize,
     fenced: Option<Epoch>,
+    /// When the task that keeps time looks again, if nobody wakes it before.
+    looks_at: Duration,
 }
 
 struct Waiting {
@@ -141,6 +143,7 @@ impl Parts {
                 tokens: 0,
                 queued: 0,
                 fenced: None,
+                looks_at: Duration::ZERO,
             }),
             committed: watch::Sender::new(committed),
             room: Notify::new(),
@@ -249,7 +252,10 @@ impl Shared {
     fn step(&self, state: &mut State, event: WriterEvent) {
         let actions = state.writer.step(event, self.began.elapsed());
         self.perform(state, actions);
-        self.wake.notify_one();
+        // Most events leave the next moment where it is: waking a task for each would cost as much as the event.
+        if state.fenced.is_some() || state.writer.wake_at() < state.looks_at {
+            self.wake.notify_one();
+        }
     }
 
     /// Does what the machine wants. Called under the lock: nothing here waits.
@@ -343,13 +349,16 @@ async fn keep_time(wake: Arc<Notify>, shared: Weak<Shared>) {
                 false => Vec::new(),
             };
             shared.perform(state, actions);
-            state.writer.wake_at().saturating_sub(now)
+            let wait = state.writer.wake_at().saturating_sub(now);
+            let wait = wait.clamp(TICK_MIN, TICK_MAX);
+            state.looks_at = now + wait;
+            wait
         };
         // An event may bring the next moment nearer.
         tokio::select! {
             // Both lead to the same look at the clock.
             biased;
-            () = tokio::time::sleep(wait.clamp(TICK_MIN, TICK_MAX)) => {}
+            () = tokio::time::sleep(wait) => {}
             () = wake.notified() => {}
         }
     }

@@ -208,7 +208,7 @@ async fn what_ended_is_uploaded_dropped_read_back_and_trimmed() {
     let late = Folder::new(cluster.id, LOG, segment, late);
     until(&cluster, async |_| {
         let all = objects.list().await.expect("listed");
-        !all.contains_key(&late)
+        !all.folders.contains_key(&late)
     })
     .await;
     expect_records(&wal, RECORDS).await;
