@@ -24,6 +24,8 @@ const MESSAGE_BYTES_MAX: usize = 272 << 20;
 /// Bytes of one HTTP/2 stream and of one connection that may be under way without being read.
 const STREAM_WINDOW: u32 = 16 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
+/// Bytes of one frame that a peer may send. The protocol's least, 16 KiB, would cut a message of a writer into sixty.
+const FRAME: u32 = 1 << 20;
 /// A connection that is silent for this long is asked for a sign of life, and ended after as long again.
 const KEEPALIVE: Duration = Duration::from_secs(2);
 
@@ -34,6 +36,7 @@ pub fn server() -> Server {
         .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
 }

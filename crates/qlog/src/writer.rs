@@ -35,7 +35,7 @@ pub struct WriterOptions {
     pub log: ChannelId,
     /// This process.
     pub owner: Owner,
-    /// Most bytes of entries that are not committed.
+    /// No entry is taken while those that are not committed have so many bytes: one goes beyond at most.
     pub window_bytes: usize,
     /// Most entries that are not committed.
     pub window_entries: usize,

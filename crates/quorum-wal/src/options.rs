@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Most bytes of records that are not yet durable, a channel.
+    /// While records that are not yet durable have so many bytes, no more are taken, a channel: one goes beyond at most.
     pub window_bytes: usize,
     /// Most records that are not yet durable, a channel.
     pub window_records: usize,

@@ -72,7 +72,6 @@ pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     began: Instant,
     jobs: mpsc::Sender<Job>,
-    window: (usize, usize),
     state: Mutex<State>,
     committed: watch::Sender<Lsn>,
     room: Notify,
@@ -135,7 +134,6 @@ impl Parts {
             clock: self.clock,
             began: self.began,
             jobs,
-            window: (self.options.window_bytes, self.options.window_records),
             state: Mutex::new(State {
                 writer,
                 peers,
@@ -218,8 +216,7 @@ impl Shared {
 
     fn has_room(&self) -> bool {
         let state = self.state.lock();
-        let (bytes, entries) = self.window;
-        state.fenced.is_some() || (state.queued < bytes && state.waiting.len() < entries)
+        state.fenced.is_some() || state.writer.has_room()
     }
 
     fn append(&self, payload: Bytes) -> (Lsn, AppendDone) {
@@ -313,7 +310,6 @@ impl Shared {
         };
         // A caller that went away learns the outcome from the log.
         drop(fate.send(result));
-        self.room.notify_waiters();
     }
 }
 

@@ -41,6 +41,19 @@ impl Latencies {
         self.0.iter().filter(|(_, took)| *took > bound).count()
     }
 
+    /// How many were longer without anything of `other` that took at least half as long at the same time.
+    #[must_use]
+    pub fn slower_alone(&self, bound: Duration, other: &Self) -> usize {
+        let slow = self.0.iter().filter(|(_, took)| *took > bound);
+        let alone = slow.filter(|(began, took)| {
+            let excused = |(start, lasted): &(Instant, Duration)| {
+                *lasted * 2 >= *took && *start < *began + *took && *began < *start + *lasted
+            };
+            !other.0.iter().rev().any(excused)
+        });
+        alone.count()
+    }
+
     /// Those that ended before a moment, and the others.
     #[must_use]
     pub fn split(self, moment: Instant) -> (Self, Self) {
@@ -72,6 +85,16 @@ mod tests {
             assert_eq!(latencies.at(share), Duration::from_millis(millis));
         }
         assert_eq!(latencies.slower_than(Duration::from_millis(97)), 3);
+        let mut other = Latencies::default();
+        let beside = |begin, millis| {
+            (
+                now + Duration::from_millis(begin),
+                Duration::from_millis(millis),
+            )
+        };
+        other.extend([beside(50, 49), beside(99, 60)]);
+        let alone = latencies.slower_alone(Duration::from_millis(97), &other);
+        assert_eq!(alone, 1, "98 is excused by nobody, 99 neither");
         let (before, after) = latencies.split(now + Duration::from_millis(9));
         assert_eq!((before.len(), after.len()), (10, 91));
         assert_eq!(Latencies::default().at(0.5), Duration::ZERO);

@@ -18,12 +18,14 @@
 //! | [`report`]    | what came of it                                                   |
 //! | [`bench`]     | appends beside the hardware                                       |
 //! | [`raw`]       | the hardware without us                                           |
+//! | [`floor`]     | three bare processes that do the least that is needed             |
 //! | [`scrape`]    | how often disks synced                                            |
 //! | [`latency`]   | how times are spread                                              |
 
 pub mod bench;
 pub mod cluster;
 pub mod faults;
+pub mod floor;
 pub mod history;
 pub mod latency;
 pub mod load;

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use holdfast_wal_drill::{
     bench,
     faults::{self, Plan},
+    floor,
     nemesis::Kind,
     network,
 };
@@ -22,6 +23,12 @@ struct Cli {
 enum Command {
     /// Real log-nodes under load and faults. Fails if a record is lost, there twice or elsewhere.
     Faults(Faults),
+    /// One of three bare processes that the bench compares with.
+    #[command(hide = true, name = floor::WORD)]
+    FloorNode {
+        /// Its file.
+        path: PathBuf,
+    },
     /// Appends to the local and to the quorum log, beside what the disk and the loopback can do.
     Bench {
         /// How long each of the 18 cases takes.
@@ -80,6 +87,10 @@ async fn main() -> anyhow::Result<ExitCode> {
         .init();
     match Cli::parse().command {
         Command::Faults(faults) => run_faults(faults).await,
+        Command::FloorNode { path } => {
+            floor::serve(&path)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Bench { seconds, dir, json } => {
             let time = Duration::from_secs(seconds.max(1));
             let (table, figures) = bench::run(&bench::Plan { time, dir }).await?;

@@ -227,6 +227,14 @@ impl Writer {
         self.last_tick
     }
 
+    /// Whether an append would be taken now, of whatever size: whoever waits for room does not know yet what comes.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let waiting = (self.last.0 - self.committed.0) as usize;
+        let bytes = self.position(self.last) - self.position(self.committed);
+        waiting < self.options.window_entries && bytes < self.options.window_bytes as u64
+    }
+
     /// All entries up to this one are committed.
     #[must_use]
     pub fn committed(&self) -> Lsn {
@@ -270,11 +278,7 @@ impl Writer {
             }
         }
         let bytes = payload.len() as u64 + ENTRY_OVERHEAD;
-        let waiting = (self.last.0 - self.committed.0) as usize;
-        let waiting_bytes = self.position(self.last) - self.position(self.committed);
-        let full = waiting >= self.options.window_entries
-            || waiting > 0 && waiting_bytes + bytes > self.options.window_bytes as u64;
-        if full {
+        if !self.has_room() {
             return done(AppendOutcome::Rejected(AppendRejected::Busy));
         }
         if tick <= self.last_tick {

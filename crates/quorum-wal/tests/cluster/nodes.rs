@@ -230,7 +230,13 @@ impl Cluster {
 
     /// The log as another process sees it.
     pub(crate) async fn wal(&self) -> QuorumWal {
+        self.wal_with(Options::default().window_bytes).await
+    }
+
+    /// The log as another process sees it that lets so many bytes be under way.
+    pub(crate) async fn wal_with(&self, window_bytes: usize) -> QuorumWal {
         let options = Options {
+            window_bytes,
             segment_bytes: 1 << 16,
             resend_after: Duration::from_millis(200),
             lag_time_max: Duration::from_millis(500),
