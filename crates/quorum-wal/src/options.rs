@@ -61,7 +61,7 @@ impl Default for Options {
             resend_after: Duration::from_millis(500),
             lag_bytes_max: 32 << 20,
             lag_time_max: Duration::from_secs(2),
-            replace_after: Duration::from_secs(10),
+            replace_after: Duration::from_secs(3),
             poll_every: Duration::from_millis(5),
             clock_skew_max: Duration::from_millis(500),
             copies: 3,

@@ -127,8 +127,9 @@ impl Writer {
             return;
         };
         let fewer = copies.holders.len() < self.current.copies.holders.len();
-        if fewer && !stuck {
-            // A third copy that may come back is better than none.
+        if fewer && !stuck && !large && !old {
+            // A third copy that may come back is better than none. But a segment ends some time, or it would never be put
+            // into object storage.
             return;
         }
         for storage in slow {
