@@ -10,8 +10,8 @@ use holdfast_qlog::{
     StorageId,
     messages::Owner,
     meta::{
-        LogView, NodeRegistration, NodeState, SegmentDescriptor, SegmentState, UNFOLDED_SEGMENTS_MAX,
-        node_key,
+        LogView, NodeRegistration, NodeState, SegmentDescriptor, SegmentState,
+        UNFOLDED_SEGMENTS_MAX, node_key,
     },
 };
 use holdfast_quorum_wal::{
@@ -299,7 +299,7 @@ async fn copies_that_are_lost_are_made_anew_where_there_is_no_object_storage() {
     let wal = cluster.wal().await;
     let (writer, _) = wal.open_writer(LOG, Epoch(1)).await.expect("open");
     fill(&*writer, 0..RECORDS).await;
-    let lost = view(&cluster).await;
+    let lost = until(&cluster, async |view| !ended(view).is_empty()).await;
     let lost = ended(&lost)[0].1.copies.holders[0].node.clone();
     cluster.stop(lost[4..].parse().expect("a number")).await;
     let healed = until(&cluster, async |view| all_whole(&cluster, view).await).await;
@@ -316,7 +316,7 @@ async fn a_node_that_is_to_go_gives_its_copies_away() {
     let wal = cluster.wal().await;
     let (writer, _) = wal.open_writer(LOG, Epoch(1)).await.expect("open");
     fill(&*writer, 0..RECORDS).await;
-    let before = view(&cluster).await;
+    let before = until(&cluster, async |view| !ended(view).is_empty()).await;
     let leaving = ended(&before)[0].1.copies.holders[0].node.clone();
     let key = node_key(&leaving);
     let read = cluster.store.get(&key).await.expect("read").expect("there");
@@ -347,7 +347,7 @@ async fn copies_are_made_anew_while_object_storage_is_down_and_uploaded_when_it_
     let wal = cluster.wal().await;
     let (writer, _) = wal.open_writer(LOG, Epoch(1)).await.expect("open");
     fill(&*writer, 0..RECORDS).await;
-    let lost = view(&cluster).await;
+    let lost = until(&cluster, async |view| !ended(view).is_empty()).await;
     let lost = ended(&lost)[0].1.copies.holders[1].node.clone();
     let lost = lost[4..].parse().expect("a number");
     cluster.stop(lost).await;
