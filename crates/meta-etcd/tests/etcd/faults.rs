@@ -93,11 +93,20 @@ impl Load {
         }
         assert_eq!(next, None, "acknowledged and not told");
         let stored = store.range("n/").await.unwrap().items;
-        let stored: Vec<(u64, String)> = stored
+        let mut stored: Vec<(u64, String)> = stored
             .into_iter()
             .map(|v| (v.mod_revision, v.key))
             .collect();
-        assert_eq!(stored, told, "what is stored and what was told");
+        // A put without an answer may have happened much later than those that came after it.
+        stored.sort_unstable();
+        let differ: Vec<_> = stored.iter().zip(&told).filter(|(s, t)| s != t).collect();
+        assert!(
+            differ.is_empty() && stored.len() == told.len(),
+            "stored {}, told {}, first differences {:?}",
+            stored.len(),
+            told.len(),
+            differ.first()
+        );
         println!(
             "{story}: {} puts acknowledged, {} unknown, longest gap {:?}",
             written.acknowledged.len(),

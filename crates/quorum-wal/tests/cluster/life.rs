@@ -185,7 +185,7 @@ async fn what_ended_is_uploaded_dropped_read_back_and_trimmed() {
 
     // An upload that came too late is taken away; the one that counts stays.
     let stored = view(&cluster).await;
-    let (segment, descriptor) = ended(&stored)[1];
+    let (segment, descriptor) = ended(&stored)[0];
     let late = Attempt {
         storage: StorageId([7; 16]),
         generation: 1,
