@@ -29,11 +29,11 @@ fn credentials(secret: &str) -> Credentials {
         "AWS_SECRET_ACCESS_KEY" => Some(secret.to_owned()),
         _ => None,
     };
-    Credentials::load(&Options::default(), variable).unwrap()
+    Credentials::load(&Options::default(), variable).expect("both halves are given")
 }
 
 fn bucket(options: &Options) -> Arc<dyn ObjectStore> {
-    open(options, &credentials(SECRET_KEY)).unwrap()
+    open(options, &credentials(SECRET_KEY)).expect("both halves are given")
 }
 
 #[tokio::test]

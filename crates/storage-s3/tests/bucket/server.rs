@@ -67,9 +67,10 @@ impl Drop for S3Server {
 
 impl S3Server {
     pub(crate) async fn start() -> Self {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir(root.path().join(BUCKET)).unwrap();
-        let files = || S3ServiceBuilder::new(FileSystem::new(root.path()).unwrap());
+        let root = tempfile::tempdir().expect("the server of the test");
+        std::fs::create_dir(root.path().join(BUCKET)).expect("the server of the test");
+        let files =
+            || S3ServiceBuilder::new(FileSystem::new(root.path()).expect("the server of the test"));
         let mut builder = files();
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let shared = Shared {
@@ -79,10 +80,16 @@ impl S3Server {
             requests: Arc::default(),
             writing: Arc::default(),
         };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("the server of the test");
+        let address = listener.local_addr().expect("the server of the test");
         let app = Router::new().fallback(answer).with_state(shared.clone());
-        let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        let serving = tokio::spawn(async move {
+            axum::serve(listener, app)
+                .await
+                .expect("the server of the test");
+        });
         Self {
             root,
             address,
@@ -96,7 +103,7 @@ impl S3Server {
     }
 
     pub(crate) fn set(&self, mood: Mood) {
-        *self.shared.mood.lock().unwrap() = mood;
+        *self.shared.mood.lock().expect("the server of the test") = mood;
     }
 
     pub(crate) fn requests(&self) -> usize {
@@ -107,8 +114,8 @@ impl S3Server {
     pub(crate) fn objects(&self) -> usize {
         fn files(folder: &std::path::Path) -> usize {
             let entries = std::fs::read_dir(folder)
-                .unwrap()
-                .map(|e| e.unwrap().path());
+                .expect("the server of the test")
+                .map(|e| e.expect("the server of the test").path());
             entries
                 .map(|p| if p.is_dir() { files(&p) } else { 1 })
                 .sum()
@@ -128,7 +135,7 @@ fn refuse(status: StatusCode, code: &str) -> Response {
 async fn answer(State(mut shared): State<Shared>, mut request: Request) -> Response {
     shared.requests.fetch_add(1, Ordering::SeqCst);
     let mood = {
-        let mut mood = shared.mood.lock().unwrap();
+        let mut mood = shared.mood.lock().expect("the server of the test");
         let now = *mood;
         if let Mood::BusyFor(left) = &mut *mood {
             *left = left.saturating_sub(1);
