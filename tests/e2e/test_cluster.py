@@ -218,6 +218,39 @@ def test_a_paused_server_answers_nothing_once_another_may_serve(cluster):
     newer.close()
 
 
+def test_inserts_and_warm_reads_go_on_while_the_bucket_is_silent(cluster):
+    client = MilvusClient(cluster.active().uri)
+    create(client, "c")
+    client.insert("c", simple_rows_of(range(2000)))
+    client.flush("c")
+    assert count(client, "c") == 2000
+    os.kill(cluster.s3.process.pid, signal.SIGSTOP)
+    client.insert("c", simple_rows_of(range(2000, 2500)))
+    client.delete("c", ids=list(range(100)))
+    assert count(client, "c") == 2400
+    os.kill(cluster.s3.process.pid, signal.SIGCONT)
+    client.flush("c")
+    assert count(client, "c") == 2400
+    client.close()
+
+
+def test_without_etcd_nobody_serves_and_with_it_one_does_again(cluster):
+    first = cluster.active()
+    client = MilvusClient(first.uri)
+    create(client, "c")
+    client.insert("c", simple_rows_of(range(100)))
+    client.close()
+    cluster.etcd.stop()
+    wait_until("it ended", lambda: not first.running(), timeout=90)
+    assert "session with etcd has ended" in first.tail(200)
+    assert [s.state() for s in cluster.servers if s is not first] == ["standing by"]
+    cluster.etcd.start()
+    client = MilvusClient(cluster.active().uri)
+    wait_until("the collection is loaded", lambda: client.get_load_state("c")["state"].name == "Loaded")
+    assert count(client, "c") == 100
+    client.close()
+
+
 def test_roles_that_are_not_built_are_refused_with_a_sentence(tmp_path):
     cluster = Cluster(tmp_path)
     node = Node(cluster, "x", "a", "proxy,query-node")

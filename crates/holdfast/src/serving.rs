@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration}
 
 use anyhow::Context;
 use holdfast_coordinator::CoordinatorService;
-use holdfast_meta::{Catalog, MetaStore};
+use holdfast_meta::{Catalog, Compare, MetaStore};
 use holdfast_node_api::{Coordinator, QueryNode, StreamNode, Worker};
 use holdfast_proxy::Proxy;
 use holdfast_query_node::QueryNodeService;
@@ -61,6 +61,8 @@ pub(crate) struct Parts {
     pub(crate) meta: Arc<dyn MetaStore>,
     pub(crate) wal: Arc<dyn Wal>,
     pub(crate) store: Arc<Store>,
+    /// What must hold in `meta` for this process to move manifests. Nothing, where it is alone.
+    pub(crate) condition: Option<Compare>,
 }
 
 /// Settings of the roles.
@@ -89,7 +91,12 @@ impl Roles {
         resources: Resources,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
-        let Parts { meta, wal, store } = parts;
+        let Parts {
+            meta,
+            wal,
+            store,
+            condition,
+        } = parts;
         let Resources {
             clock,
             pool,
@@ -97,7 +104,11 @@ impl Roles {
         } = resources;
         let now = Timestamp::from_unix_ms(clock.unix_ms());
         let catalog = Catalog::open(Arc::clone(&meta), now).await?;
-        let manifests = Arc::new(Manifests::new(Arc::clone(&meta), Arc::clone(&store)));
+        let manifests = Manifests::new(Arc::clone(&meta), Arc::clone(&store));
+        let manifests = Arc::new(match condition {
+            Some(condition) => manifests.only_while(condition),
+            None => manifests,
+        });
         let channels: Vec<ChannelId> = (0..settings.channels).map(ChannelId).collect();
         let epoch = holdfast_meta::claim_epoch(&*meta, WORKER_EPOCH, settings.owner).await?;
         let streams = StreamNodeService::open(

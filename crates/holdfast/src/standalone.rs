@@ -130,7 +130,12 @@ async fn open(
         stream_node: &config.stream_node,
         query_node: &config.query_node,
     };
-    let parts = Parts { meta, wal, store };
+    let parts = Parts {
+        meta,
+        wal,
+        store,
+        condition: None,
+    };
     let roles = Roles::open(&settings, parts, resources, shutdown).await?;
     Ok((roles, log_memory))
 }

@@ -1,14 +1,16 @@
 //! One process of a cluster serves, the others wait to take over.
 //!
 //! Who serves is elected with a session of etcd. The session suggests, it does not decide: what must not happen twice is
-//! fenced by the epochs of the logs and by compare-and-set of the manifests. Reads have no such fence, so a process
-//! whose session may have ended answers nothing ([`Switch`]) and stops.
+//! fenced: appends by the epochs of the logs, manifests by commits that happen only while the key of the election is still
+//! this process's. Reads have no such fence, so a process whose session may have ended answers nothing ([`Switch`]) and
+//! stops. That is judged by the machine's own clock, which must not stand still (as in a suspended virtual machine)
+//! while those of others go on.
 
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use bytes::Bytes;
-use holdfast_meta::{MetaError, MetaStore, Session, Sessions, elected};
+use holdfast_meta::{Compare, Expect, MetaError, MetaStore, Session, Sessions, elected};
 use holdfast_meta_etcd::EtcdStore;
 use holdfast_qlog::messages::{ClusterId, Owner};
 use holdfast_quorum_wal::{QuorumWal, TcpConnect};
@@ -87,14 +89,14 @@ impl Node<'_> {
         serving: &mut Option<Serving>,
         waits: impl FnOnce(),
     ) -> anyhow::Result<Owner> {
-        let me = Owner {
-            node: self.config.node.as_str().into(),
-            incarnation: rand::random(),
-        };
-        let value = Bytes::from(me.to_string().into_bytes());
         self.endpoints.set(Readiness::StandingBy);
         let mut waits = Some(waits);
         loop {
+            // New with each session: a key that an earlier one may have taken goes with that one.
+            let me = Owner {
+                node: self.config.node.as_str().into(),
+                incarnation: rand::random(),
+            };
             let store = Arc::clone(&self.store);
             let won = match store.open_session(self.config.session_ttl).await {
                 Ok(session) => {
@@ -109,7 +111,7 @@ impl Node<'_> {
                         tracing::info!(node = %me, "standing by");
                         waits();
                     }
-                    elected(&*self.store, &*session, ACTIVE, &value).await
+                    elected(&*self.store, &*session, ACTIVE, &name(&me)).await
                 }
                 Err(error) => Err(error),
             };
@@ -167,7 +169,15 @@ impl Node<'_> {
             stream_node: &config.stream_node,
             query_node: &config.query_node,
         };
-        let parts = Parts { meta, wal, store };
+        let parts = Parts {
+            meta,
+            wal,
+            store,
+            condition: Some(Compare {
+                key: ACTIVE.to_owned(),
+                expect: Expect::Value(name(&me)),
+            }),
+        };
         let roles = Roles::open(&settings, parts, resources, self.shutdown).await?;
         switch.let_in(
             roles.proxy.clone().into_server(),
@@ -180,6 +190,11 @@ impl Node<'_> {
         tracing::info!(node = %me, ?store_open, took = ?began.elapsed(), "took over");
         Ok(())
     }
+}
+
+/// What the elected one's key holds.
+fn name(me: &Owner) -> Bytes {
+    Bytes::from(me.to_string().into_bytes())
 }
 
 /// The log's settings with its window within its part of the budget, and that part set aside for good.
