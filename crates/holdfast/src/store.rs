@@ -1,6 +1,9 @@
 //! Where objects are kept: a local folder or a bucket.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, bail, ensure};
 use holdfast_qlog::messages::ClusterId;
@@ -9,6 +12,7 @@ use holdfast_storage_s3::{
     Credentials,
     check::{self, Conditional, Need, Report},
 };
+use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -93,9 +97,15 @@ impl StoreConfig {
         Ok(store)
     }
 
+    /// The bucket as it is: the one place where its client is made.
+    fn bucket(&self) -> anyhow::Result<Arc<dyn ObjectStore>> {
+        let bucket = holdfast_storage_s3::open(&self.s3, &credentials(&self.s3)?)?;
+        Ok(bucket)
+    }
+
     async fn open_bucket(&self, folder: PathBuf) -> anyhow::Result<Store> {
         let name = self.s3.name();
-        let bucket = holdfast_storage_s3::open(&self.s3, &credentials(&self.s3)?)?;
+        let bucket = self.bucket()?;
         let found = check::probe(&*bucket).await;
         let conditional = found.with_context(|| format!("object store {name}"))?;
         let options = CacheOptions {
@@ -154,7 +164,7 @@ pub(crate) async fn check(flags: &StoreFlags) -> anyhow::Result<(String, bool)> 
     if store.kind != StoreKind::S3 {
         bail!("store.kind is \"local\": there is no bucket to check");
     }
-    let bucket = holdfast_storage_s3::open(&store.s3, &credentials(&store.s3)?)?;
+    let bucket = store.bucket()?;
     let report = check::run(&*bucket).await;
     let place = format!("{} at {}", store.s3.name(), store.s3.endpoint_name());
     Ok((shown(&report, &place, flags.json), report.suffices()))
