@@ -37,6 +37,10 @@ model *words:
 sim *words:
     cargo run --release -p holdfast-wal-sim -- {{words}}
 
+# The wired quorum log on a simulated network: just turmoil --seeds 1000, or just turmoil --seed 17 --trace
+turmoil *words:
+    cargo run -p holdfast-wal-turmoil -- {{words}}
+
 # Log-nodes as processes under random faults, for half an hour unless told otherwise: just drill --seconds 600 --seed 7
 drill *flags="--seconds 1800":
     cargo build -p holdfast -p holdfast-wal-drill

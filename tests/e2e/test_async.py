@@ -99,6 +99,8 @@ async def test_partitions_and_their_loads(aclient, simple):
     await client.flush(simple)
     assert (await client.get_partition_stats(simple, "a"))["row_count"] == 5
     assert (await client.get_collection_stats(simple))["row_count"] == 8
+    assert (await client.list_compaction_tasks(simple)).state.name == "Completed"
+    assert len(await client.describe_replica(simple)) == 1
     await client.release_collection(simple)
     assert (await client.get_load_state(simple))["state"].name == "NotLoad"
     with refused(COLLECTION_NOT_LOADED, "not loaded"):

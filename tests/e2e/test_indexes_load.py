@@ -259,6 +259,20 @@ def test_load_release_and_load_again(client, simple):
     assert client.query(simple, filter="", output_fields=["count(*)"])[0]["count(*)"] == 60
 
 
+def test_a_loaded_collection_has_one_replica(client, simple):
+    client.create_partition(simple, "other")
+    described = client.describe_collection(simple)
+    (replica,) = client.describe_replica(simple)
+    assert replica.group_nodes == (1,) and replica.resource_group == "__default_resource_group"
+    assert replica.id == client.describe_replica(simple)[0].id
+    assert len(replica.shards) == described["num_shards"]
+    for shard in replica.shards:
+        assert (shard.shard_nodes, shard.shard_leader) == ({1}, 1) and shard.channel_name
+    client.release_collection(simple)
+    with refused(COLLECTION_NOT_LOADED, "collection not loaded"):
+        client.describe_replica(simple)
+
+
 def test_the_load_state_of_a_missing_collection(client):
     assert client.get_load_state("no_such_thing")["state"].name == "NotExist"
 

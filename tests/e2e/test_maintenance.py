@@ -80,11 +80,20 @@ def test_compaction_merges_segments_and_changes_no_answer(client, simple):
         lambda: (seen := client.list_persistent_segments(simple)) and len(seen) < 6 and seen,
     )
     assert sum(s.num_rows for s in segments) >= len(before)
-    if job > 0:  # -1: the server had begun to merge them by itself, and nothing was left to plan
+    tasks = client.list_compaction_tasks(simple)
+    assert tasks.state.name == "Completed"
+    assert sum(len(t.sources) for t in tasks.plans) >= 6
+    if job > 0:  # -1: the server had merged them by itself by then
         plans = client.get_compaction_plans(job)
         assert plans.state.name == "Completed"
         assert sum(len(p.sources) for p in plans.plans) >= 2
-        assert all(p.target for p in plans.plans)
+        assert {p.plan_id for p in plans.plans} <= {t.plan_id for t in tasks.plans}
+    described = client.describe_collection(simple)
+    partition = next(s.partition_id for s in segments)
+    for task in tasks.plans:
+        assert task.state.name == "Completed" and task.target and not task.failure_reason
+        assert (task.collection_id, task.partition_id) == (described["collection_id"], partition)
+        assert task.trigger_id < task.plan_id
 
 
 def test_a_compaction_that_nobody_knows_is_done(client):

@@ -14,21 +14,24 @@ use holdfast_types::{Code, Failure, SegmentId, Timestamp};
 use crate::{
     CoordinatorService,
     merge_plans::{self, Mode, Moment},
-    merge_runs::Queued,
+    merge_runs::{Planned, Queued, Wanted},
     properties,
 };
 
 /// Most tries of a merge that a client waits for.
 const TRIES_MAX: u32 = 5;
+/// What a client is told whose collection has nothing to merge.
+const NOTHING_TO_MERGE: i64 = -1;
 
 impl CoordinatorService {
     /// Has segments merged, one group at a time, until `shutdown`.
     pub(crate) async fn merge_segments(&self, shutdown: &Shutdown) {
         while !shutdown.is_triggered() {
-            let asked = self.runs.lock().start_next();
-            let next = match asked {
+            let planned = self.runs.lock().start_next();
+            let next = match planned {
                 Some(merge) => Some(merge),
-                None => self.automatic_merge().await,
+                None if self.plan_merge().await => continue,
+                None => None,
             };
             let Some(merge) = next else {
                 tokio::select! {
@@ -50,8 +53,8 @@ impl CoordinatorService {
         }
     }
 
-    /// The first merge that pays; it is under way from now on.
-    async fn automatic_merge(&self) -> Option<Queued> {
+    /// Plans the first merge that pays; whether there is one.
+    async fn plan_merge(&self) -> bool {
         let snapshot = self.parts.catalog.snapshot();
         let mut seen = HashSet::new();
         let mut complete = true;
@@ -64,26 +67,49 @@ impl CoordinatorService {
                     continue;
                 }
             };
-            let jobs = self.merge_jobs(meta, &manifests, Mode::Automatic);
-            if let Some(job) = jobs.into_iter().next() {
-                self.runs.lock().start(&job);
-                return Some(Queued::automatic(job));
+            let mut merges = self.merges_that_pay(meta, &manifests, Mode::Automatic);
+            merges.truncate(1);
+            if !merges.is_empty() {
+                match self.add_run(meta, Wanted::ByItself, merges).await {
+                    Ok(added) => return added.is_some(),
+                    Err(failure) => {
+                        tracing::warn!(collection = %meta.id, error = %failure, "a merge could not be planned");
+                        return false;
+                    }
+                }
             }
             seen.extend(manifests.iter().flat_map(|m| &m.segments).map(|s| s.id));
         }
         if complete {
             self.merge_faults.lock().retain(|id| seen.contains(&id));
         }
-        None
+        false
+    }
+
+    /// Adds a compaction under a number of its own; `None` when others took its segments meanwhile.
+    async fn add_run(
+        &self,
+        meta: &CollectionMeta,
+        wanted: Wanted,
+        merges: Vec<Planned>,
+    ) -> Result<Option<i64>, Failure> {
+        let numbers = u32::try_from(merges.len() + 1).unwrap_or(u32::MAX);
+        let id = self.parts.catalog.allocate_ids(numbers).await?;
+        let count = merges.len();
+        if !self.runs.lock().add(id, meta.id, wanted, merges) {
+            return Ok(None);
+        }
+        tracing::info!(collection = %meta.id, compaction = id, merges = count, ?wanted, "compaction planned");
+        Ok(Some(id))
     }
 
     /// What is worth merging in a collection now, but for what is planned already or failed lately.
-    fn merge_jobs(
+    fn merges_that_pay(
         &self,
         meta: &CollectionMeta,
         manifests: &[Arc<Manifest>],
         mode: Mode,
-    ) -> Vec<CompactionJob> {
+    ) -> Vec<Planned> {
         let now = self.wall();
         let retention = u64::try_from(self.options.dead_rows_retention.as_millis());
         let kept = now.unix_ms().saturating_sub(retention.unwrap_or(u64::MAX));
@@ -109,11 +135,12 @@ impl CoordinatorService {
             ));
         }
         // Rows of a partition that is being dropped are not worth a merge.
-        jobs.retain(|job| {
-            let first = manifests.iter().find_map(|m| m.segment(job.sources[0]));
-            first.is_some_and(|s| meta.partition_by_id(s.partition).is_some())
+        let placed = jobs.into_iter().filter_map(|job| {
+            let first = manifests.iter().find_map(|m| m.segment(job.sources[0]))?;
+            let partition = meta.partition_by_id(first.partition)?.id;
+            Some(Planned { job, partition })
         });
-        jobs
+        placed.collect()
     }
 
     /// Has segments merged; how long to wait before the next merge when this one failed.
@@ -154,10 +181,11 @@ impl CoordinatorService {
                     .retry_min
                     .saturating_mul(1 << merge.tries.min(TRIES_MAX));
                 let mut runs = self.runs.lock();
-                if merge.of.is_some() && !is_final && merge.tries + 1 < TRIES_MAX {
+                let again = merge.wanted == Wanted::ByClient && !is_final;
+                if again && merge.tries + 1 < TRIES_MAX {
                     runs.again(merge);
                 } else {
-                    runs.failed(&merge);
+                    runs.failed(&merge, &failure);
                 }
                 Some(pause.min(self.options.retry_max))
             }
@@ -182,14 +210,15 @@ impl CoordinatorService {
         let meta = self.resolve(name)?;
         let manifests = self.manifests_of(&meta).await?;
         let mode = if force { Mode::Forced } else { Mode::Asked };
-        let jobs = self.merge_jobs(&meta, &manifests, mode);
-        if jobs.is_empty() {
-            return Ok(-1);
+        let merges = self.merges_that_pay(&meta, &manifests, mode);
+        if !merges.is_empty()
+            && let Some(id) = self.add_run(&meta, Wanted::ByClient, merges).await?
+        {
+            self.merge_work.notify_one();
+            return Ok(id);
         }
-        let id = self.parts.catalog.allocate_ids(1).await?;
-        tracing::info!(collection = %meta.id, compaction = id, merges = jobs.len(), force, "compaction planned");
-        self.runs.lock().add(id, jobs);
-        self.merge_work.notify_one();
-        Ok(id)
+        // What there is to merge may be under way already: that is then what the client waits for.
+        let under_way = self.runs.lock().unfinished(meta.id);
+        Ok(under_way.unwrap_or(NOTHING_TO_MERGE))
     }
 }

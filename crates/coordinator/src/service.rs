@@ -313,6 +313,11 @@ impl Coordinator for CoordinatorService {
         Ok(self.runs.lock().progress(id))
     }
 
+    async fn compactions(&self, name: &CollectionName) -> Result<CompactionProgress, Failure> {
+        let collection = self.resolve(name)?.id;
+        Ok(self.runs.lock().progress_of(collection))
+    }
+
     async fn stored_segments(&self, name: &CollectionName) -> Result<Vec<StoredSegment>, Failure> {
         self.list_segments(name).await
     }

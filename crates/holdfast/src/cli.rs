@@ -193,5 +193,8 @@ pub(crate) enum WalCommand {
         /// Give it new segments again.
         #[arg(long)]
         cancel: bool,
+        /// Wait until nothing needs it any more.
+        #[arg(long, conflicts_with = "cancel")]
+        wait: bool,
     },
 }

@@ -15,8 +15,10 @@ mod switch;
 use std::{future::pending, sync::Arc};
 
 use anyhow::Context;
+use holdfast_log_store::LogStore;
 use holdfast_meta::{MetaError, MetaStore};
 use holdfast_meta_etcd::EtcdStore;
+use holdfast_qlog::messages::ClusterId;
 use holdfast_quorum_wal::registry::cluster_id;
 use holdfast_runtime::Shutdown;
 use tokio::task::JoinHandle;
@@ -148,6 +150,12 @@ async fn replaced(serving: Option<&Serving>) {
         Some(serving) => serving.replaced().await,
         None => pending().await,
     }
+}
+
+/// Where ended segments of the log go.
+fn log_store(config: &ServerConfig, cluster: ClusterId) -> anyhow::Result<Option<LogStore>> {
+    LogStore::open(&config.objects, cluster)
+        .with_context(|| format!("objects.dir: {}", config.objects.dir.display()))
 }
 
 /// Waits for etcd; what waiting does not mend is an error.

@@ -17,6 +17,7 @@
 //! | [`journal`]  | appending: the one place that changes a journal                            |
 //! | [`reader`]   | reading entries back, verified                                             |
 //! | [`verify`]   | looking at every byte                                                      |
+//! | [`manifest`] | which objects hold a segment                                          |
 //! | [`object`]   | a sealed segment as an object to be uploaded                               |
 //! | [`thread`]   | a queue and a thread around a journal: group commit                        |
 
@@ -28,6 +29,7 @@ mod format;
 pub mod identity;
 mod index;
 pub mod journal;
+pub mod manifest;
 mod metrics;
 pub mod object;
 pub mod options;

@@ -13,6 +13,7 @@ use holdfast_qlog::{
     Entry, NodeImage, NodeRecord,
     messages::{Read, Reply},
 };
+use holdfast_types::{ChannelId, LogSegment};
 use tokio::sync::Semaphore;
 
 /// A journal that is written and read without blocking the caller.
@@ -23,6 +24,14 @@ pub trait Device: Send + Sync + fmt::Debug {
 
     /// Entries from the one that is asked for on.
     fn read(&self, read: Read) -> BoxFuture<'static, Result<Vec<Entry>, ReadError>>;
+
+    /// Writes entries again that are damaged: they are read from where they are written now.
+    fn mend(
+        &self,
+        log: ChannelId,
+        segment: LogSegment,
+        entries: Vec<Entry>,
+    ) -> BoxFuture<'static, Result<(), AppendError>>;
 
     /// What is durable, but for the entries.
     fn image(&self) -> NodeImage;
@@ -87,6 +96,15 @@ impl Device for ThreadDevice {
                 }),
             }
         })
+    }
+
+    fn mend(
+        &self,
+        log: ChannelId,
+        segment: LogSegment,
+        entries: Vec<Entry>,
+    ) -> BoxFuture<'static, Result<(), AppendError>> {
+        Box::pin(self.journal.mend(log, segment, entries))
     }
 
     fn image(&self) -> NodeImage {

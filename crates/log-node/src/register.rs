@@ -137,7 +137,8 @@ pub async fn recognise(
     }
 }
 
-/// Raises the generation on the disk, then in the metadata, again and again until the shutdown. It ends when the disk
+/// Raises the generation on the disk, then in the metadata, where the free space is noted as well, again and again until the
+/// shutdown. It ends when the disk
 /// fails: the node says so by itself.
 pub async fn keep_raising(
     store: Arc<dyn MetaStore>,
@@ -162,10 +163,18 @@ pub async fn keep_raising(
             }
         }
         let identity = device.identity();
+        // What is free is told along with it: new segments are placed by that.
+        let space = device.space();
         let raised = |known: &NodeRegistration| {
             let lower = known.generation < identity.generation;
+            let (free_bytes, total_bytes) = match &space {
+                Ok(space) => (space.free, space.total),
+                Err(_) => (known.free_bytes, known.total_bytes),
+            };
             lower.then(|| NodeRegistration {
                 generation: identity.generation,
+                free_bytes,
+                total_bytes,
                 ..known.clone()
             })
         };

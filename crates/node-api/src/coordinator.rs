@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use holdfast_types::{
-    CollectionId, CollectionSchema, Failure, FieldSchema, IndexId, PartitionId, SegmentId,
+    CollectionId, CollectionSchema, Failure, FieldSchema, IndexId, PartitionId, SegmentId, ShardId,
     Timestamp,
 };
 
@@ -135,13 +135,36 @@ pub struct FlushReport {
 /// One merge of a compaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MergePlan {
-    /// Segments that are merged.
+    /// Its number, that of no other merge or compaction.
+    pub id: i64,
+    /// The compaction that it belongs to.
+    pub compaction: i64,
+    /// The shard.
+    pub shard: ShardId,
+    /// The partition.
+    pub partition: PartitionId,
+    /// Segments merged.
     pub sources: Vec<SegmentId>,
-    /// The result, once there is one; 0 when no row was left.
+    /// The result, once there is one; segment 0 when no row was left.
     pub target: Option<SegmentId>,
+    /// How far it is.
+    pub state: MergeState,
 }
 
-/// State of a compaction that a client asked for.
+/// How far a merge is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MergeState {
+    /// For its turn, the first or another one.
+    Waiting,
+    /// Under way.
+    Running,
+    /// Done, or found to be no longer needed.
+    Done,
+    /// Failed for good, and why.
+    Failed(String),
+}
+
+/// State of a compaction, or of several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CompactionProgress {
     /// Merges still to be done.
@@ -260,10 +283,13 @@ pub trait Coordinator: Send + Sync {
 
     /// Flushes a collection and waits until it is done.
     async fn flush(&self, name: &CollectionName) -> Result<FlushReport, Failure>;
-    /// Merges segments: all small or dead-heavy ones, or everything when `force`. Returns the id of the compaction, -1 when nothing was planned.
+    /// Merges segments: all small or dead-heavy ones, or everything when `force`. Returns the id of the
+    /// compaction; that of the one under way when it leaves nothing to plan; -1 when there is nothing to merge.
     async fn compact(&self, name: &CollectionName, force: bool) -> Result<i64, Failure>;
     /// State of a compaction; one that is not known is done, without any merge.
     async fn compaction_progress(&self, id: i64) -> Result<CompactionProgress, Failure>;
+    /// All merges of a collection that are still known, those that nobody asked for included, oldest first.
+    async fn compactions(&self, name: &CollectionName) -> Result<CompactionProgress, Failure>;
 
     /// Flushed segments of the newest manifests.
     async fn stored_segments(&self, name: &CollectionName) -> Result<Vec<StoredSegment>, Failure>;

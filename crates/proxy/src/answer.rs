@@ -64,6 +64,7 @@ failed! {
     GetPartitionStatisticsResponse
     GetPersistentSegmentInfoResponse
     GetQuerySegmentInfoResponse
+    GetReplicasResponse
     GetVersionResponse
     ListAliasesResponse
     ListDatabasesResponse

@@ -316,6 +316,9 @@ impl Coordinator for Parts {
     async fn compaction_progress(&self, _: i64) -> Result<CompactionProgress, Failure> {
         self.ask(|script| script.progress.clone())
     }
+    async fn compactions(&self, _: &CollectionName) -> Result<CompactionProgress, Failure> {
+        self.ask(|script| script.progress.clone())
+    }
     async fn stored_segments(&self, _: &CollectionName) -> Result<Vec<StoredSegment>, Failure> {
         self.ask(|script| script.stored.clone())
     }

@@ -626,9 +626,9 @@ impl MilvusService for Proxy {
 
     async fn get_replicas(
         &self,
-        _request: Request<milvus::GetReplicasRequest>,
+        request: Request<milvus::GetReplicasRequest>,
     ) -> Answer<milvus::GetReplicasResponse> {
-        unbuilt("GetReplicas")
+        answer!(self, "GetReplicas", request, ddl::load::replicas)
     }
 
     async fn load_balance(

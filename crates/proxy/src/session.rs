@@ -14,6 +14,8 @@ use crate::Proxy;
 
 /// The version that clients are told; they choose features by it.
 pub const SERVER_VERSION: &str = "v3.0.2-holdfast-0.0.0";
+/// The one node of this process.
+pub(crate) const NODE: i64 = 1;
 
 /// What the metadata of a call says of its caller.
 #[derive(Clone, Debug, PartialEq, Eq)]

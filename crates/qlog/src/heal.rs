@@ -1,8 +1,14 @@
 //! What to do after a loss: which segments lack copies, who uploads them, who gets a new copy, what may be trimmed.
 
+mod local;
 mod mend;
+mod turns;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use holdfast_types::{ChannelId, LogSegment, Lsn};
 
@@ -12,7 +18,9 @@ use crate::{
     place::{CopyRule, place, score},
 };
 
+pub use local::{LocalRule, StoredHere, droppable, is_unreachable, settled};
 pub use mend::{Mend, MendAction, MendEvent, MendOptions};
+pub use turns::Turns;
 
 /// Time without progress after which the next in line uploads a segment.
 pub const UPLOAD_PATIENCE: Duration = Duration::from_secs(20);
@@ -20,7 +28,7 @@ pub const UPLOAD_PATIENCE: Duration = Duration::from_secs(20);
 pub const LOSS_GRACE: Duration = Duration::from_secs(30);
 
 /// What is known of the log-nodes and of object storage.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Health {
     /// Nodes as they registered.
     pub nodes: Vec<NodeRegistration>,
@@ -28,8 +36,25 @@ pub struct Health {
     pub gone: Vec<Gone>,
     /// Since when a node was not heard of.
     pub silent: BTreeMap<StorageId, Duration>,
-    /// Object storage does not take writes.
+    /// Silence after which a node counts as lost.
+    pub loss_grace: Duration,
+    /// Copies that are known to end before their segment does, or not to be there at all.
+    pub short: BTreeSet<(StorageId, ChannelId, LogSegment)>,
+    /// Object storage does not take writes, or there is none.
     pub store_down: bool,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            nodes: Vec::new(),
+            gone: Vec::new(),
+            silent: BTreeMap::new(),
+            loss_grace: LOSS_GRACE,
+            short: BTreeSet::new(),
+            store_down: false,
+        }
+    }
 }
 
 /// One thing to do for a segment that ended. Fewest copies first.
@@ -43,7 +68,8 @@ pub enum Heal {
         segment: LogSegment,
         /// Its descriptor.
         descriptor: SegmentDescriptor,
-        /// Holders that are alive, first the one whose turn it is; the next after [`UPLOAD_PATIENCE`] without progress.
+        /// Holders that are alive and have all of it, first the one whose turn it is; the next after
+        /// [`UPLOAD_PATIENCE`] without progress.
         by: Vec<CopyHolder>,
     },
     /// Copy it to another node, then name its holders anew.
@@ -54,7 +80,7 @@ pub enum Heal {
         segment: LogSegment,
         /// Its descriptor.
         descriptor: SegmentDescriptor,
-        /// Holders that are alive.
+        /// Holders that are alive and have all of it, in the order of their turns.
         from: Vec<CopyHolder>,
         /// The holders that it is to have.
         copies: Copies,
@@ -68,6 +94,18 @@ pub enum Heal {
     },
 }
 
+impl Heal {
+    /// What it is about.
+    #[must_use]
+    pub fn segment(&self) -> (ChannelId, LogSegment) {
+        match self {
+            Self::Upload { log, segment, .. }
+            | Self::Copy { log, segment, .. }
+            | Self::Lost { log, segment } => (*log, *segment),
+        }
+    }
+}
+
 impl Health {
     /// Whether a holder's copy counts, at this moment.
     #[must_use]
@@ -76,12 +114,19 @@ impl Health {
         let silent = self
             .silent
             .get(&holder.storage)
-            .is_some_and(|since| now.saturating_sub(*since) >= LOSS_GRACE);
+            .is_some_and(|since| now.saturating_sub(*since) >= self.loss_grace);
         let present = self
             .nodes
             .iter()
             .any(|n| n.storage == holder.storage && n.state != NodeState::DataLoss);
         present && !gone && !silent
+    }
+
+    /// Whether a holder's node is to be taken away.
+    fn is_leaving(&self, holder: &CopyHolder) -> bool {
+        self.nodes
+            .iter()
+            .any(|n| n.storage == holder.storage && n.state == NodeState::Drain)
     }
 }
 
@@ -103,14 +148,18 @@ pub fn plan(
                 continue;
             }
             let holders = &descriptor.copies.holders;
-            let mut alive: Vec<CopyHolder> = holders
+            let alive: Vec<CopyHolder> = holders
                 .iter()
                 .filter(|h| health.is_alive(h, now))
                 .cloned()
                 .collect();
-            alive.sort_by_key(|h| (uploader_score(*log, *segment, &h.node), h.node.clone()));
-            let copies = alive.len();
+            let is_short = |h: &CopyHolder| health.short.contains(&(h.storage, *log, *segment));
+            let mut whole: Vec<CopyHolder> =
+                alive.iter().filter(|h| !is_short(h)).cloned().collect();
+            whole.sort_by_key(|h| (uploader_score(*log, *segment, &h.node), h.node.clone()));
+            let copies = whole.len();
             let heal = if copies == 0 {
+                // Copies that are short may be whole together, after the next recovery or by hand: not for us to say.
                 Heal::Lost {
                     log: *log,
                     segment: *segment,
@@ -120,21 +169,30 @@ pub fn plan(
                     log: *log,
                     segment: *segment,
                     descriptor: descriptor.clone(),
-                    by: alive,
+                    by: whole,
                 }
-            } else if copies < rule.copies {
-                let Some(new) = substitutes(*log, descriptor, &alive, health, rule, now) else {
+            } else {
+                // Those that are to be taken away give their copies to others, and stay until those have them.
+                let staying: Vec<CopyHolder> = alive
+                    .iter()
+                    .filter(|h| !health.is_leaving(h))
+                    .cloned()
+                    .collect();
+                let new = match staying.len() < rule.copies {
+                    true => substitutes(*log, descriptor, &staying, health, rule, now),
+                    false => None,
+                };
+                let shorter = alive.iter().any(&is_short);
+                let Some(new) = new.or_else(|| shorter.then(|| descriptor.copies.clone())) else {
                     continue;
                 };
                 Heal::Copy {
                     log: *log,
                     segment: *segment,
                     descriptor: descriptor.clone(),
-                    from: alive,
+                    from: whole,
                     copies: new,
                 }
-            } else {
-                continue;
             };
             found.push((copies, heal));
         }
@@ -194,12 +252,16 @@ fn uploader_score(log: ChannelId, segment: LogSegment, node: &Arc<str>) -> u64 {
     score(log, &format!("{node}/{segment}").into())
 }
 
-/// Who uploads a segment now: the first in line, and the next for every [`UPLOAD_PATIENCE`] without progress.
+/// Who uploads a segment now: the first in line, and the next for every `patience` without progress.
 #[must_use]
-pub fn uploader(by: &[CopyHolder], without_progress: Duration) -> Option<&CopyHolder> {
-    let turns = without_progress.as_secs() / UPLOAD_PATIENCE.as_secs();
-    let turn = usize::try_from(turns).unwrap_or(usize::MAX);
-    by.get(turn % by.len().max(1))
+pub fn uploader(
+    by: &[CopyHolder],
+    without_progress: Duration,
+    patience: Duration,
+) -> Option<&CopyHolder> {
+    let turns = without_progress.as_millis() / patience.as_millis().max(1);
+    let turn = turns % u128::try_from(by.len().max(1)).unwrap_or(1);
+    by.get(usize::try_from(turn).ok()?)
 }
 
 /// Positions that still need the log.
@@ -235,7 +297,7 @@ pub fn needs(
         for (segment, descriptor) in &view.segments {
             let holders = &descriptor.copies.holders;
             let held = holders.iter().any(|h| h.storage == storage);
-            if !held || matches!(descriptor.state, SegmentState::Tiered { .. }) {
+            if !held || settled(descriptor) {
                 continue;
             }
             let others = (0..holders.len())
@@ -267,6 +329,8 @@ pub fn could_be_wider(
 
 #[cfg(test)]
 mod tests {
+    use holdfast_types::{Epoch, Timestamp};
+
     use super::*;
     use crate::copies::Zone;
 
@@ -282,6 +346,88 @@ mod tests {
             total_bytes: 100,
         };
         zones.iter().enumerate().map(node).collect()
+    }
+
+    fn sealed(nodes: &[NodeRegistration], holders: &[usize]) -> BTreeMap<ChannelId, LogView> {
+        let holder = |&n: &usize| CopyHolder {
+            node: nodes[n].node.clone(),
+            storage: nodes[n].storage,
+            zone: nodes[n].zone.clone(),
+        };
+        let descriptor = SegmentDescriptor {
+            epoch: Epoch(1),
+            first: Lsn(1),
+            tick_floor: Timestamp(0),
+            state: SegmentState::Sealed { end: Lsn(9) },
+            copies: Copies {
+                holders: holders.iter().map(holder).collect(),
+                quorum: 2,
+                zones: 2,
+            },
+        };
+        let mut view = LogView::default();
+        view.segments.insert(LogSegment(1), descriptor);
+        [(ChannelId(1), view)].into()
+    }
+
+    /// Says what is done with a segment on the first three of four nodes: the numbers of those who may upload it, or the
+    /// numbers of its new holders.
+    #[track_caller]
+    fn check_plan(change: impl Fn(&mut Health), expect: &str) {
+        let nodes = nodes(&["a", "b", "c", "a"]);
+        let logs = sealed(&nodes, &[0, 1, 2]);
+        let mut health = Health {
+            nodes,
+            ..Health::default()
+        };
+        change(&mut health);
+        let names = |holders: &[CopyHolder]| {
+            let mut names: Vec<_> = holders.iter().map(|h| h.node.to_string()).collect();
+            names.sort();
+            names.join(" ")
+        };
+        let now = Duration::from_secs(100);
+        let planned = plan(&logs, &health, CopyRule::default(), now);
+        let planned: Vec<String> = planned
+            .iter()
+            .map(|heal| match heal {
+                Heal::Upload { by, .. } => format!("upload by {}", names(by)),
+                Heal::Copy { from, copies, .. } => {
+                    format!("copy from {} to {}", names(from), names(&copies.holders))
+                }
+                Heal::Lost { .. } => "lost".to_owned(),
+            })
+            .collect();
+        assert_eq!(planned.join("; "), expect);
+    }
+
+    #[test]
+    fn a_segment_is_uploaded_by_who_has_it_or_copied_while_that_is_impossible() {
+        let silent = |h: &mut Health, n: u8, since: u64| {
+            h.silent
+                .insert(StorageId([n; 16]), Duration::from_secs(since));
+        };
+        let short = |h: &mut Health, n: u8| {
+            let copy = (StorageId([n; 16]), ChannelId(1), LogSegment(1));
+            h.short.insert(copy);
+        };
+        check_plan(|_| {}, "upload by n0 n1 n2");
+        check_plan(|h| silent(h, 0, 71), "upload by n0 n1 n2");
+        check_plan(|h| silent(h, 0, 70), "upload by n1 n2");
+        check_plan(|h| short(h, 1), "upload by n0 n2");
+        check_plan(|h| h.store_down = true, "");
+        let down = |h: &mut Health| h.store_down = true;
+        check_plan(|h| (down(h), silent(h, 0, 71)).0, "");
+        check_plan(
+            |h| (down(h), silent(h, 0, 70)).0,
+            "copy from n1 n2 to n1 n2 n3",
+        );
+        check_plan(|h| (down(h), short(h, 1)).0, "copy from n0 n2 to n0 n1 n2");
+        check_plan(
+            |h| (down(h), h.nodes[0].state = NodeState::Drain).0,
+            "copy from n0 n1 n2 to n1 n2 n3",
+        );
+        check_plan(|h| (0..3).for_each(|n| short(h, n)), "lost");
     }
 
     /// What was placed while some disks were avoided, once they are not avoided any more.

@@ -6,6 +6,7 @@
 
 mod answer;
 mod machine;
+mod owed;
 
 use std::sync::Arc;
 

@@ -25,6 +25,9 @@ use parking_lot::Mutex;
 
 use crate::shard::ServedShard;
 
+/// Records that are applied at once when so many are there: see the stream-node's replay.
+const CHUNK_RECORDS: usize = 1_024;
+
 /// Follows one channel.
 pub(crate) struct Follower {
     channel: ChannelId,
@@ -92,7 +95,7 @@ impl Follower {
         upto: Lsn,
     ) -> Result<bool, Failure> {
         if covers < upto {
-            let mut entries = match self.wal.tail(self.channel, covers.next()).await {
+            let entries = match self.wal.tail(self.channel, covers.next()).await {
                 Err(WalError::Trimmed { first }) => {
                     // What was trimmed is in manifests. If this manifest is still the newest, nothing of it
                     // was of this shard.
@@ -104,13 +107,13 @@ impl Follower {
                 }
                 other => other,
             }?;
-            while let Some(entry) = entries.next().await {
-                let entry = entry?;
-                let lsn = entry.lsn;
-                if lsn <= upto {
-                    self.deliver(entry, Some(shard)).await?;
-                }
-                if lsn >= upto {
+            let mut entries = entries.ready_chunks(CHUNK_RECORDS);
+            while let Some(chunk) = entries.next().await {
+                let mut chunk = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
+                let reached = chunk.last().map_or(Lsn(0), |entry| entry.lsn);
+                chunk.retain(|entry| entry.lsn <= upto);
+                self.deliver(chunk, Some(shard)).await?;
+                if reached >= upto {
                     break;
                 }
             }
@@ -142,7 +145,7 @@ impl Follower {
 
     async fn follow(&self) -> Result<(), Failure> {
         let from = self.state.lock().position.next();
-        let mut entries = match self.wal.tail(self.channel, from).await {
+        let entries = match self.wal.tail(self.channel, from).await {
             Err(WalError::Trimmed { first }) => {
                 // This node fell behind further than the log is kept. Manifests have what was trimmed, so
                 // every shard is opened anew from them.
@@ -152,9 +155,10 @@ impl Follower {
             }
             other => other,
         }?;
-        while let Some(entry) = entries.next().await {
-            let entry = entry?;
-            self.deliver(entry, None).await?;
+        let mut entries = entries.ready_chunks(CHUNK_RECORDS);
+        while let Some(chunk) = entries.next().await {
+            let chunk = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
+            self.deliver(chunk, None).await?;
         }
         Ok(())
     }
@@ -170,13 +174,15 @@ impl Follower {
         }
     }
 
-    /// Applies a record to one shard, or to all that are attached, moving the position.
+    /// Applies records to one shard, or to all that are attached, moving the position.
     async fn deliver(
         &self,
-        entry: WalEntry,
+        entries: Vec<WalEntry>,
         only: Option<&Arc<ServedShard>>,
     ) -> Result<(), Failure> {
-        let WalEntry { lsn, payload, .. } = entry;
+        let Some(lsn) = entries.last().map(|entry| entry.lsn) else {
+            return Ok(());
+        };
         let attached: HashMap<ShardId, Arc<ServedShard>> = match only {
             Some(shard) => HashMap::from([(shard.id, Arc::clone(shard))]),
             None => {
@@ -193,11 +199,13 @@ impl Follower {
             let catalog = self.catalog.snapshot();
             self.pool
                 .run(move || {
-                    let record = Record::decode(payload)?;
-                    apply(lsn, &record, &attached, |collection| {
-                        catalog
-                            .collection(collection)
-                            .map(|m| m.schema.primary().id)
+                    entries.into_iter().try_for_each(|entry| {
+                        let record = Record::decode(entry.payload)?;
+                        apply(entry.lsn, &record, &attached, |collection| {
+                            catalog
+                                .collection(collection)
+                                .map(|m| m.schema.primary().id)
+                        })
                     })
                 })
                 .await??;

@@ -9,11 +9,13 @@
 //! | `recovery`   | driving a recovery to its end                                                |
 //! | `tail`       | following a log                                                              |
 //! | `peers`      | sessions with log-nodes                                                      |
+//! | [`mending`]  | new copies of segments that ended                                            |
 //! | [`survey`]   | what an operator asks about copies                                           |
 //! | [`connect`]  | how a log-node is reached                                                    |
 //! | [`registry`] | the metadata store as the state machines see it                              |
 
 pub mod connect;
+pub mod mending;
 pub mod options;
 mod peers;
 pub mod quorum;

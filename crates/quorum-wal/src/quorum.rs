@@ -2,15 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
+use holdfast_log_store::{LogStore, LogStoreError};
 use holdfast_meta::MetaStore;
 use holdfast_qlog::{
+    fold::{replace, shorten},
     messages::{Answer, Ask, ClusterId, Owner, Read, Request, Visibility},
-    meta::{LogView, SegmentDescriptor, SegmentState, TxnOutcome, trim},
+    meta::{LogView, MetaTxn, SegmentDescriptor, SegmentState, TxnOutcome, trim},
 };
 use holdfast_runtime::Clock;
 use holdfast_types::{ChannelId, Epoch, LogSegment, Lsn};
@@ -35,6 +40,9 @@ use crate::{
 /// How long log-nodes are asked how far a log goes before the best answer so far counts.
 const ASK_MAX: Duration = Duration::from_secs(2);
 
+/// A list of older segments is written anew when so many of them were trimmed, or a quarter of them.
+const LIST_STEP_MAX: usize = 64;
+
 /// What the quorum log stands on.
 pub struct Components {
     /// Epochs, segments, log-nodes.
@@ -47,6 +55,8 @@ pub struct Components {
     pub cluster: ClusterId,
     /// This process.
     pub owner: Owner,
+    /// Where segments go that ended. Without it their entries cannot be read once log-nodes dropped them.
+    pub objects: Option<LogStore>,
 }
 
 /// The quorum log, seen from one process.
@@ -57,6 +67,9 @@ pub struct QuorumWal {
     registry: Registry,
     network: Network,
     clock: Arc<dyn Clock>,
+    objects: Option<LogStore>,
+    /// Lists of segments that this process has written: no two share a name.
+    lists: AtomicU64,
     began: Instant,
     writers: Mutex<BTreeMap<ChannelId, Weak<Shared>>>,
     follower: AbortHandle,
@@ -100,6 +113,8 @@ impl QuorumWal {
                 nodes,
             },
             clock: components.clock,
+            objects: components.objects,
+            lists: AtomicU64::new(0),
             began: Instant::now(),
             writers: Mutex::default(),
             follower,
@@ -180,6 +195,43 @@ impl QuorumWal {
         committed.max(held.unwrap_or(committed))
     }
 
+    /// Lets go of the beginning of the list of older segments, when that is a good part of it. `None` when it is not.
+    async fn shorten(
+        &self,
+        channel: ChannelId,
+        view: &LogView,
+        upto: Lsn,
+    ) -> Result<Option<MetaTxn>, WalError> {
+        let (Some(folded), Some(objects)) = (&view.folded, &self.objects) else {
+            return Ok(None);
+        };
+        if folded.end <= upto {
+            // All of it goes with what follows it.
+            return Ok(None);
+        }
+        let unavailable = |error: LogStoreError| WalError::Unavailable {
+            problem: error.to_string(),
+        };
+        let read = objects.read_list(channel, &folded.manifest).await;
+        let list = read.map_err(unavailable)?;
+        let ended = list.segments.iter();
+        let ended: Vec<_> = ended
+            .take_while(|(_, d)| d.end().is_some_and(|end| end <= upto))
+            .collect();
+        let few = ended.len() < LIST_STEP_MAX;
+        if few && ended.len() * 4 < list.segments.len() {
+            return Ok(None);
+        }
+        let Some(shorter) = ended.last().and_then(|(last, _)| shorten(&list, **last)) else {
+            return Ok(None);
+        };
+        let attempt = self.lists.fetch_add(1, Ordering::Relaxed);
+        let by = (&self.owner, attempt);
+        let put = objects.put_list(channel, &shorter, Some(&folded.manifest), by);
+        let new = put.await.map_err(unavailable)?;
+        Ok(new.and_then(|new| replace(channel, folded, &new)))
+    }
+
     /// Tells the holders of segments that they are needed no more. Nobody waits: what is lost is told again by the next trim.
     fn tell_trimmed(&self, channel: ChannelId, segments: &[(LogSegment, SegmentDescriptor)]) {
         let Some(through) = segments.iter().map(|(segment, _)| *segment).max() else {
@@ -222,6 +274,12 @@ impl QuorumWal {
             let _told = tokio::time::timeout(ASK_MAX, answered).await;
             drop(peers);
         });
+    }
+}
+
+fn unanswered() -> WalError {
+    WalError::Unavailable {
+        problem: "the metadata store does not answer".to_owned(),
     }
 }
 
@@ -277,11 +335,11 @@ impl Wal for QuorumWal {
     async fn tail(&self, channel: ChannelId, from: Lsn) -> Result<TailStream, WalError> {
         let from = from.max(Lsn(1));
         let view = self.view(channel).await?;
-        let first = view
-            .segments
-            .values()
-            .next()
-            .map_or(Lsn(1), |descriptor| descriptor.first);
+        let first = match view.folded {
+            // The list says it, and the reader reads that.
+            Some(_) => Lsn(1),
+            None => view.segments.values().next().map_or(Lsn(1), |d| d.first),
+        };
         if from < first {
             return Err(WalError::Trimmed { first });
         }
@@ -297,6 +355,7 @@ impl Wal for QuorumWal {
             options: self.options.clone(),
             registry: self.registry.clone(),
             network: self.network.clone(),
+            objects: self.objects.clone(),
             began: self.began,
             committed: self.local(channel).map(|writer| writer.committed()),
         }))
@@ -319,6 +378,13 @@ impl Wal for QuorumWal {
     async fn trim(&self, channel: ChannelId, upto: Lsn) -> Result<(), WalError> {
         loop {
             let view = self.view(channel).await?;
+            if let Some(txn) = self.shorten(channel, &view, upto).await? {
+                match self.registry.txn(&txn).await {
+                    // Done, or somebody else changed it: look again.
+                    TxnOutcome::Applied | TxnOutcome::Refused => continue,
+                    TxnOutcome::Unknown => return Err(unanswered()),
+                }
+            }
             let ended: Vec<(LogSegment, SegmentDescriptor)> = view
                 .segments
                 .iter()
@@ -336,11 +402,7 @@ impl Wal for QuorumWal {
                 TxnOutcome::Applied => self.tell_trimmed(channel, &ended),
                 // Somebody else changed the log: look again.
                 TxnOutcome::Refused => {}
-                TxnOutcome::Unknown => {
-                    return Err(WalError::Unavailable {
-                        problem: "the metadata store does not answer".to_owned(),
-                    });
-                }
+                TxnOutcome::Unknown => return Err(unanswered()),
             }
         }
     }

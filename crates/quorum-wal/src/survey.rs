@@ -101,6 +101,51 @@ impl Reader {
         }
     }
 
+    /// Some entries of a copy, from the one at `from` on, as they come.
+    ///
+    /// # Errors
+    /// A sentence: the node does not answer, or refuses.
+    pub async fn entries(
+        &self,
+        log: ChannelId,
+        segment: LogSegment,
+        from: Lsn,
+        holder: &CopyHolder,
+    ) -> Result<Vec<Entry>, String> {
+        let (mut peers, mut incoming) = self.peers();
+        self.ask(&mut peers, log, segment, from, holder);
+        answer(&mut incoming).await
+    }
+
+    fn peers(&self) -> (Peers, mpsc::Receiver<FromPeer>) {
+        let (events, incoming) = mpsc::channel(16);
+        (Peers::new(self.network.clone(), events), incoming)
+    }
+
+    fn ask(
+        &self,
+        peers: &mut Peers,
+        log: ChannelId,
+        segment: LogSegment,
+        from: Lsn,
+        holder: &CopyHolder,
+    ) {
+        let read = Read {
+            log,
+            segment,
+            from,
+            visibility: Visibility::Durable,
+            bytes_max: ANSWER_BYTES,
+        };
+        let request = Request {
+            cluster: self.cluster,
+            storage: Some(holder.storage),
+            sender: self.owner.clone(),
+            ask: Ask::Read(read),
+        };
+        peers.send(&holder.node, request);
+    }
+
     /// Reads one copy, every entry against its checksum.
     pub async fn read(
         &self,
@@ -110,26 +155,10 @@ impl Reader {
         end: Lsn,
         holder: &CopyHolder,
     ) -> Copy {
-        let (events, mut incoming) = mpsc::channel(16);
-        let mut peers = Peers::new(self.network.clone(), events);
+        let (mut peers, mut incoming) = self.peers();
         let (mut digest, mut count, mut next) = (0, 0, descriptor.first);
         while next <= end {
-            let read = Read {
-                log,
-                segment,
-                from: next,
-                visibility: Visibility::Durable,
-                bytes_max: ANSWER_BYTES,
-            };
-            peers.send(
-                &holder.node,
-                Request {
-                    cluster: self.cluster,
-                    storage: Some(holder.storage),
-                    sender: self.owner.clone(),
-                    ask: Ask::Read(read),
-                },
-            );
+            self.ask(&mut peers, log, segment, next, holder);
             let entries = match answer(&mut incoming).await {
                 Ok(entries) => entries,
                 Err(problem) => return Copy::Bad { problem },

@@ -1,8 +1,12 @@
 //! Following a log: the reader's state machine behind a stream.
 
 use futures::stream;
+use holdfast_log_store::{LogStore, LogStoreError, StoredSegment};
 use holdfast_qlog::{
+    Entry,
+    fold::SegmentList,
     messages::{ClusterId, Owner},
+    meta::ManifestRef,
     reader::{Reader, ReaderAction, ReaderEvent, ReaderOptions},
 };
 use holdfast_types::{ChannelId, Lsn};
@@ -34,6 +38,7 @@ pub(crate) struct Following {
     pub(crate) options: Options,
     pub(crate) registry: Registry,
     pub(crate) network: Network,
+    pub(crate) objects: Option<LogStore>,
     pub(crate) began: Instant,
     /// What a writer in this process has committed: a reader at the end is woken by it and need not ask in vain.
     pub(crate) committed: Option<watch::Receiver<Lsn>>,
@@ -86,6 +91,8 @@ async fn deliver(
         },
         following.from,
     );
+    let mut stored = None;
+    let mut failed_at = None;
     let mut event = ReaderEvent::Tick;
     loop {
         let mut next = None;
@@ -93,13 +100,20 @@ async fn deliver(
             match action {
                 ReaderAction::Send { to, request } => peers.send(&to, request),
                 ReaderAction::ReadView => next = following.view().await?,
-                ReaderAction::ReadStored { manifest, .. } | ReaderAction::ReadList(manifest) => {
-                    return Err(WalError::Broken {
-                        problem: format!(
-                            "entries are in the object {}, which this version does not read",
-                            manifest.key
-                        ),
-                    });
+                ReaderAction::ReadStored {
+                    manifest,
+                    from,
+                    through,
+                } => {
+                    let read = following.stored(&mut stored, &manifest, from, through);
+                    let read = read.await.map(ReaderEvent::Stored);
+                    next = following.read_or_look(read, &mut failed_at, from).await?;
+                }
+                ReaderAction::ReadList(manifest) => {
+                    let read = following.list(&manifest).await;
+                    let read = read.map(|list| ReaderEvent::Listed(manifest, list));
+                    let from = reader.next();
+                    next = following.read_or_look(read, &mut failed_at, from).await?;
                 }
                 ReaderAction::Deliver {
                     descriptor,
@@ -153,6 +167,63 @@ impl Following {
             self.committed = None;
         }
         std::future::pending::<()>().await;
+    }
+
+    /// Entries from object storage, through the segment that was read last if it is still the same.
+    async fn stored(
+        &self,
+        open: &mut Option<StoredSegment>,
+        manifest: &ManifestRef,
+        from: Lsn,
+        through: Lsn,
+    ) -> Result<Vec<Entry>, LogStoreError> {
+        let objects = self.objects(manifest)?;
+        let segment = match open.take().filter(|segment| segment.is(manifest)) {
+            Some(segment) => open.insert(segment),
+            None => open.insert(objects.open_segment(self.log, manifest).await?),
+        };
+        let entries = segment.read(from).await?;
+        if segment.last() != through || entries.is_empty() {
+            return Err(LogStoreError::Damaged {
+                key: manifest.key.to_string(),
+                problem: "it does not hold what the metadata says".to_owned(),
+            });
+        }
+        Ok(entries)
+    }
+
+    /// The list of segments without keys.
+    async fn list(&self, manifest: &ManifestRef) -> Result<SegmentList, LogStoreError> {
+        self.objects(manifest)?.read_list(self.log, manifest).await
+    }
+
+    fn objects(&self, manifest: &ManifestRef) -> Result<&LogStore, LogStoreError> {
+        self.objects.as_ref().ok_or_else(|| LogStoreError::Damaged {
+            key: manifest.key.to_string(),
+            problem: "this process was given no object storage to read it from".to_owned(),
+        })
+    }
+
+    /// What was read; or, when objects are not what they should be, another look at the metadata: they may have been trimmed.
+    /// The second time at the same entry it is an error.
+    async fn read_or_look(
+        &mut self,
+        read: Result<ReaderEvent, LogStoreError>,
+        failed_at: &mut Option<Lsn>,
+        from: Lsn,
+    ) -> Result<Option<ReaderEvent>, WalError> {
+        match read {
+            Ok(event) => Ok(Some(event)),
+            // It may be back when the reader asks again.
+            Err(error @ LogStoreError::Unavailable { .. }) => {
+                tracing::warn!(log = %self.log, %error, "entries of a log cannot be read");
+                Ok(None)
+            }
+            Err(error) if failed_at.replace(from) == Some(from) => Err(WalError::Broken {
+                problem: format!("log {}, entry {from}: {error}", self.log),
+            }),
+            Err(_) => self.view().await,
+        }
     }
 
     /// The view, or nothing when the store does not answer: the reader asks again.

@@ -6,10 +6,10 @@ use arrow_array::RecordBatch;
 use futures::future::try_join_all;
 use holdfast_index::{Cancel, QueryVector};
 use holdfast_runtime::CpuPool;
-use holdfast_segment::{Hit, QuerySpec, RowRef, Rows, SearchSpec, gather, merge_hits, merge_rows};
+use holdfast_segment::{Hit, QuerySpec, RowRef, Rows, SearchSpec, gather, merge_rows};
 use holdfast_types::{Code, CollectionSchema, Failure, FieldId, SegmentId};
 
-use crate::Readable;
+use crate::{Readable, best::Best};
 
 /// A search of this many query vectors is spread over the pool's threads.
 const SPREAD_QUERIES: usize = 8;
@@ -55,38 +55,25 @@ pub async fn search<S: Readable>(
     spec: &Arc<SearchSpec>,
 ) -> Result<Vec<Vec<Hit>>, Failure> {
     let slices = slices(spec, pool.threads());
-    let mut merged = Vec::with_capacity(spec.queries.len());
-    let tasks: Vec<(usize, Arc<S>, Arc<SearchSpec>)> = slices
+    let best: Vec<Arc<Best>> = slices
         .iter()
-        .enumerate()
-        .flat_map(|(i, slice)| {
+        .map(|slice| Arc::new(Best::new(slice.queries.len())))
+        .collect();
+    let tasks: Vec<(Arc<Best>, Arc<S>, Arc<SearchSpec>)> = best
+        .iter()
+        .zip(&slices)
+        .flat_map(|(best, slice)| {
             segments
                 .iter()
-                .map(move |s| (i, Arc::clone(s), Arc::clone(slice)))
+                .map(move |s| (Arc::clone(best), Arc::clone(s), Arc::clone(slice)))
         })
         .collect();
-    let found = on_each(pool, tasks, |(slice, segment, spec), cancel| {
-        Ok((slice, segment.search(&spec, cancel)?))
+    on_each(pool, tasks, |(best, segment, spec), cancel| {
+        best.merge(segment.search(&spec, cancel)?, &spec);
+        Ok(())
     })
     .await?;
-    let mut parts: Vec<Vec<Vec<Vec<Hit>>>> = slices.iter().map(|_| Vec::new()).collect();
-    for (slice, hits) in found {
-        parts[slice].push(hits);
-    }
-    for (slice, segments) in slices.iter().zip(parts) {
-        let mut of_query: Vec<Vec<Vec<Hit>>> = slice.queries.iter().map(|_| Vec::new()).collect();
-        for lists in segments {
-            for (query, hits) in of_query.iter_mut().zip(lists) {
-                query.push(hits);
-            }
-        }
-        merged.extend(
-            of_query
-                .into_iter()
-                .map(|lists| merge_hits(lists, spec.top_k, spec.group_by.as_ref())),
-        );
-    }
-    Ok(merged)
+    Ok(best.iter().flat_map(|best| best.take()).collect())
 }
 
 /// The search cut into parts of its query vectors.

@@ -6,10 +6,12 @@
 //! | module       | what it knows                                                          |
 //! |--------------|------------------------------------------------------------------------|
 //! | [`readable`] | what a segment can be asked                                            |
+//! | [`best`]     | the best hits so far                                                   |
 //! | [`fan_out`]  | running and merging reads                                              |
 //! | [`open`]     | from a manifest entry to an open segment with its deletes              |
 //! | [`stored`]   | what the catalog and the manifest call a thing, and the segment room   |
 
+mod best;
 mod fan_out;
 mod open;
 mod readable;

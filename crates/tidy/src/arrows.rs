@@ -53,6 +53,11 @@ pub const ARROWS: &[(&str, &[&str])] = &[
         "holdfast-journal",
         &["holdfast-types", "holdfast-disk", "holdfast-qlog"],
     ),
+    // Ended segments of the quorum log in object storage; `journal` for the format.
+    (
+        "holdfast-log-store",
+        &["holdfast-types", "holdfast-qlog", "holdfast-journal"],
+    ),
     // The servers of the quorum log.
     (
         "holdfast-log-node",
@@ -76,6 +81,22 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-meta",
             "holdfast-qlog",
             "holdfast-wal",
+            "holdfast-log-store",
+        ],
+    ),
+    // What a log-node does for copies beside answering: uploads, new copies after a loss, letting go, looking for damage.
+    // A room of its own because it is a client of other log-nodes, which a log-node is not.
+    (
+        "holdfast-log-keeper",
+        &[
+            "holdfast-types",
+            "holdfast-runtime",
+            "holdfast-meta",
+            "holdfast-journal",
+            "holdfast-qlog",
+            "holdfast-log-node",
+            "holdfast-log-store",
+            "holdfast-quorum-wal",
         ],
     ),
     // Whole clusters of the protocol under a seeded scheduler; nothing uses it.
@@ -86,6 +107,21 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-disk",
             "holdfast-qlog",
             "holdfast-journal",
+        ],
+    ),
+    // The wired quorum log on a simulated network; nothing uses it.
+    (
+        "holdfast-wal-turmoil",
+        &[
+            "holdfast-types",
+            "holdfast-runtime",
+            "holdfast-meta",
+            "holdfast-wal",
+            "holdfast-disk",
+            "holdfast-journal",
+            "holdfast-qlog",
+            "holdfast-log-node",
+            "holdfast-quorum-wal",
         ],
     ),
     // `meta` for the pointers to manifests.
@@ -236,6 +272,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-disk",
             "holdfast-journal",
             "holdfast-log-node",
+            "holdfast-log-keeper",
+            "holdfast-log-store",
             "holdfast-meta-etcd",
             "holdfast-qlog",
             "holdfast-quorum-wal",
@@ -269,6 +307,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-qlog",
             "holdfast-wal",
             "holdfast-quorum-wal",
+            "holdfast-log-store",
         ],
     ),
     ("holdfast-tidy", &[]),

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::Context;
+use holdfast_log_store::LogStore;
 use holdfast_meta::MetaStore;
 use holdfast_meta_etcd::{EtcdStore, testing::EtcdCluster};
 use holdfast_qlog::messages::{ClusterId, Owner};
@@ -51,6 +52,7 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     store: Arc<dyn MetaStore>,
     id: ClusterId,
+    objects: Option<LogStore>,
     writers: AtomicU64,
     // Dropped after the processes are gone.
     dir: TempDir,
@@ -94,6 +96,11 @@ impl Cluster {
         };
         let store: Arc<dyn MetaStore> = Arc::new(EtcdStore::connect(options).await?);
         let id = cluster_id(&*store).await?;
+        let objects = holdfast_log_store::Options {
+            dir: dir.path().join("objects"),
+            ..holdfast_log_store::Options::default()
+        };
+        fs::create_dir(&objects.dir)?;
         let mut nodes = Vec::new();
         for index in 0..setup.nodes {
             let namespace = setup
@@ -110,6 +117,7 @@ impl Cluster {
                 etcd,
                 small_disk: setup.small_disk && index + 1 == setup.nodes,
                 journal_file_bytes: setup.journal_file_bytes,
+                objects: objects.dir.clone(),
                 namespace,
             })?;
             node.start().await?;
@@ -120,6 +128,7 @@ impl Cluster {
             nodes,
             store,
             id,
+            objects: LogStore::open(&objects, id)?,
             writers: AtomicU64::new(1),
             dir,
         })
@@ -157,6 +166,7 @@ impl Cluster {
                 node: "drill".into(),
                 incarnation,
             },
+            objects: self.objects.clone(),
         };
         Ok(QuorumWal::open(options, components).await?)
     }

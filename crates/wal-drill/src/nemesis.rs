@@ -374,26 +374,19 @@ impl Nemesis {
         }
     }
 
-    /// Waits until nothing is lost with this node's disk. Old records whose copies were lost earlier are trimmed away, as
-    /// nothing restores them.
-    async fn redundant_without(&self, node: usize) -> anyhow::Result<bool> {
+    /// Waits until nothing is lost with this node's disk: the log-nodes see to that themselves, and in time.
+    async fn redundant_without(&mut self, node: usize) -> anyhow::Result<bool> {
         let began = Instant::now();
-        let name = &self.cluster.nodes[node].name;
+        let name = self.cluster.nodes[node].name.clone();
         loop {
-            let lacking = lacking(&self.cluster, Some(name)).await?;
+            let lacking = lacking(&self.cluster, Some(&name)).await?;
             if lacking.is_empty() {
                 return Ok(true);
             }
             if began.elapsed() > REDUNDANCY_PATIENCE {
-                tracing::warn!(?lacking, "redundancy does not come back");
+                let text = format!("redundancy does not come back: {lacking:?}");
+                self.violations.add(Violation::Stalled, &text);
                 return Ok(false);
-            }
-            for log in self
-                .logs
-                .iter()
-                .filter(|l| lacking.contains_key(&l.channel))
-            {
-                self.trim(log, 0).await;
             }
             sleep(LOOK * 10).await;
         }

@@ -38,6 +38,8 @@ pub struct Place {
     pub small_disk: bool,
     /// Bytes of one file of its journal.
     pub journal_file_bytes: u64,
+    /// Object storage, which all nodes share.
+    pub objects: PathBuf,
     /// Its network, where it has one of its own.
     pub namespace: Option<Namespace>,
 }
@@ -135,6 +137,16 @@ impl Node {
             .arg(&self.data)
             .env_remove("HOLDFAST_BIN")
             .env_remove("HOLDFAST_ETCD")
+            .env("HOLDFAST_OBJECTS__DIR", &self.place.objects)
+            // Patient enough for the faults, and quick enough for the next one.
+            .env("HOLDFAST_KEEPER__LOOK_EVERY", "500ms")
+            .env("HOLDFAST_KEEPER__LOSS_GRACE", "5s")
+            .env("HOLDFAST_KEEPER__UPLOAD_PATIENCE", "5s")
+            .env("HOLDFAST_KEEPER__STORE_RETRY", "2s")
+            .env("HOLDFAST_KEEPER__LOCAL_AGE", "10s")
+            .env("HOLDFAST_KEEPER__GARBAGE_EVERY", "5s")
+            .env("HOLDFAST_KEEPER__GARBAGE_GRACE", "5s")
+            .env("HOLDFAST_KEEPER__SCRUB_EVERY", "20s")
             .env(
                 "HOLDFAST_LOG_NODE__JOURNAL__FILE_BYTES",
                 self.place.journal_file_bytes.to_string(),

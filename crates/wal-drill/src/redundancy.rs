@@ -11,7 +11,8 @@ use holdfast_types::{ChannelId, LogSegment};
 
 use crate::cluster::Cluster;
 
-/// Segments that lack a copy on a disk other than `but_for`'s, with the holders that lack it.
+/// Segments that object storage does not have, and that lack a copy on a disk other than `but_for`'s, with the holders that
+/// lack it.
 ///
 /// # Errors
 /// The metadata cannot be read.
@@ -31,7 +32,8 @@ pub async fn lacking(
     }
     let mut found: BTreeMap<ChannelId, Vec<String>> = BTreeMap::new();
     for (log, view) in logs {
-        for (segment, descriptor) in &view.segments {
+        let unstored = view.segments.iter();
+        for (segment, descriptor) in unstored.filter(|(_, d)| d.stored_end().is_none()) {
             for holder in &descriptor.copies.holders {
                 let report = reports.get(&holder.node);
                 let spared = but_for == Some(&*holder.node);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use holdfast_node_api::{
     Coordinator,
-    coordinator::{CompactionProgress, IndexProgress},
+    coordinator::{CompactionProgress, IndexProgress, MergeState},
     stream_node::FreshSegment,
 };
 use holdfast_runtime::Shutdown;
@@ -179,6 +179,37 @@ async fn small_segments_are_merged_without_being_asked() {
         w.segments().await == [(1_001, 0)]
     })
     .await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_merge_that_nobody_asked_for_is_what_a_client_waits_for_and_sees() {
+    let w = World::with(patient()).await;
+    let meta = w.collection().await;
+    let partition = meta.partitions[0].id;
+    w.store_segments(partition, &[1, 2, 3, 4], |_| {}).await;
+    let closed = w.worker.gate.lock().await;
+    let running = w.run();
+    eventually("a merge is under way", async || {
+        let made = w.calls.made.lock();
+        made.iter().any(|c| c.starts_with("merge"))
+    })
+    .await;
+    let id = w.service.compact(&on("c"), false).await.unwrap();
+    assert!(id > 0, "there is something to wait for: {id}");
+    let progress = w.service.compaction_progress(id).await.unwrap();
+    assert_eq!((progress.executing, progress.plans.len()), (1, 1));
+    assert_eq!(progress.plans[0].state, MergeState::Running);
+    assert_eq!(progress.plans[0].partition, partition);
+    let listed = w.service.compactions(&on("c")).await.unwrap();
+    assert_eq!(listed, progress);
+    drop(closed);
+    eventually("it is done", async || {
+        let progress = w.service.compaction_progress(id).await.unwrap();
+        progress.completed == 1 && progress.plans[0].target == Some(SegmentId(1_001))
+    })
+    .await;
+    assert_eq!(w.service.compact(&on("c"), false).await, Ok(-1));
     running.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! `holdfast ctl wal`: log-nodes, logs, segments and their copies.
 
-use std::{collections::BTreeMap, fmt::Write, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use holdfast_meta::{MetaStore, Txn, TxnOutcome};
@@ -22,6 +22,11 @@ use serde_json::{Value, json};
 use super::Answer;
 use crate::cli::WalCommand;
 
+/// Segments that are named where there may be many.
+const NAMED_MAX: usize = 8;
+/// Time between two looks at what needs a node.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Everything the commands look at.
 struct Survey {
     nodes: Nodes,
@@ -37,7 +42,7 @@ pub(super) async fn run(
         WalCommand::Status => Ok(status(&survey(store).await?)),
         WalCommand::Inspect { log } => inspect(&survey(store).await?, ChannelId(*log)),
         WalCommand::Verify { log } => verify(store, log.map(ChannelId)).await,
-        WalCommand::Drain { node, cancel } => drain(store, node, *cancel).await,
+        WalCommand::Drain { node, cancel, wait } => drain(store, node, *cancel, *wait).await,
     }
 }
 
@@ -67,6 +72,15 @@ impl Survey {
         let held = report.logs.get(&log)?;
         let held = held.segments.iter().find(|s| s.segment == segment)?;
         Some(held.len_certain)
+    }
+
+    /// Segments that object storage does not have, and that lack a copy.
+    fn lacking(&self, log: ChannelId, view: &LogView) -> Vec<u64> {
+        let all = view.segments.iter();
+        all.filter(|(_, d)| d.stored_end().is_none())
+            .filter(|(segment, d)| self.copies(log, **segment, d) < d.copies.holders.len())
+            .map(|(segment, _)| segment.0)
+            .collect()
     }
 
     /// Copies that have all of a segment that ended, or that are there at all of one that goes on.
@@ -114,19 +128,20 @@ fn status(survey: &Survey) -> Answer {
     }
     line(
         &mut text,
-        format_args!("\nLOG  EPOCH  WRITER  PHASE  SEGMENTS  FROM  COPIES"),
+        format_args!("\nLOG  EPOCH  WRITER  PHASE  SEGMENTS  STORED  FROM  COPIES"),
     );
     let mut logs = Vec::new();
     for (log, view) in &survey.logs {
-        let lacking: Vec<u64> = view
-            .segments
-            .iter()
-            .filter(|(segment, d)| survey.copies(*log, **segment, d) < d.copies.holders.len())
-            .map(|(segment, _)| segment.0)
-            .collect();
+        let lacking = survey.lacking(*log, view);
+        let stored = stored(view);
         let copies = match lacking.len() {
             0 => "all there".to_owned(),
-            n => format!("{n} segments lack a copy"),
+            n => {
+                let named: Vec<String> =
+                    lacking.iter().take(NAMED_MAX).map(u64::to_string).collect();
+                let more = if n > NAMED_MAX { ", ..." } else { "" };
+                format!("{n} segments lack a copy: {}{more}", named.join(", "))
+            }
         };
         let first = view.segments.values().next().map_or(0, |d| d.first.0);
         let (epoch, owner, phase) = match &view.head {
@@ -143,19 +158,25 @@ fn status(survey: &Survey) -> Answer {
         line(
             &mut text,
             format_args!(
-                "{log}  {epoch}  {owner}  {phase}  {}  {first}  {copies}",
+                "{log}  {epoch}  {owner}  {phase}  {}  {stored}  {first}  {copies}",
                 view.segments.len()
             ),
         );
         logs.push(json!({
             "log": log.0, "epoch": epoch, "writer": owner, "phase": phase,
-            "segments": view.segments.len(), "first": first, "under_replicated": lacking,
+            "segments": view.segments.len(), "stored": stored, "first": first, "under_replicated": lacking,
         }));
     }
     Answer {
         json: json!({ "nodes": nodes, "logs": logs }),
         text,
     }
+}
+
+/// Segments that object storage has.
+fn stored(view: &LogView) -> usize {
+    let is_stored = |d: &&SegmentDescriptor| matches!(d.state, SegmentState::Tiered { .. });
+    view.segments.values().filter(is_stored).count()
 }
 
 fn state_name(state: NodeState, report: &NodeReport) -> &'static str {
@@ -282,7 +303,12 @@ async fn verify(store: &Arc<dyn MetaStore>, only: Option<ChannelId>) -> anyhow::
     })
 }
 
-async fn drain(store: &Arc<dyn MetaStore>, name: &str, cancel: bool) -> anyhow::Result<Answer> {
+async fn drain(
+    store: &Arc<dyn MetaStore>,
+    name: &str,
+    cancel: bool,
+    wait: bool,
+) -> anyhow::Result<Answer> {
     let key = node_key(name);
     let storage: StorageId = loop {
         let Some(found) = store.get(&key).await? else {
@@ -304,14 +330,11 @@ async fn drain(store: &Arc<dyn MetaStore>, name: &str, cancel: bool) -> anyhow::
             break node.storage;
         }
     };
-    let logs = Registry::new(Arc::clone(store)).logs().await?;
-    let needed: Vec<(u32, u64)> = logs
-        .iter()
-        .flat_map(|(log, view)| view.segments.iter().map(move |(s, d)| (log, s, d)))
-        .filter(|(_, _, d)| !matches!(d.state, SegmentState::Tiered { .. }))
-        .filter(|(_, _, d)| d.copies.holders.iter().any(|h| h.storage == storage))
-        .map(|(log, segment, _)| (log.0, segment.0))
-        .collect();
+    let mut needed = needed_by(store, storage).await?;
+    while wait && !needed.is_empty() {
+        tokio::time::sleep(LOOK).await;
+        needed = needed_by(store, storage).await?;
+    }
     let text = match cancel {
         true => format!("{name} is given new segments again\n"),
         false if needed.is_empty() => format!("{name} holds nothing that is needed: stop it\n"),
@@ -328,6 +351,22 @@ async fn drain(store: &Arc<dyn MetaStore>, name: &str, cancel: bool) -> anyhow::
         json: json!({ "node": name, "draining": !cancel, "needed_by": needed }),
         text,
     })
+}
+
+/// Segments that still count on a disk.
+async fn needed_by(
+    store: &Arc<dyn MetaStore>,
+    storage: StorageId,
+) -> anyhow::Result<Vec<(u32, u64)>> {
+    let logs = Registry::new(Arc::clone(store)).logs().await?;
+    let all = logs
+        .iter()
+        .flat_map(|(log, view)| view.segments.iter().map(move |(s, d)| (log, s, d)));
+    Ok(all
+        .filter(|(_, _, d)| d.stored_end().is_none())
+        .filter(|(_, _, d)| d.copies.holders.iter().any(|h| h.storage == storage))
+        .map(|(log, segment, _)| (log.0, segment.0))
+        .collect())
 }
 
 fn line(text: &mut String, words: std::fmt::Arguments<'_>) {

@@ -60,6 +60,8 @@ pub(crate) struct ServerConfig {
     pub(crate) store: StoreConfig,
     pub(crate) quorum_wal: holdfast_quorum_wal::Options,
     pub(crate) log_node: holdfast_log_node::Options,
+    pub(crate) keeper: holdfast_log_keeper::Options,
+    pub(crate) objects: holdfast_log_store::Options,
     pub(crate) proxy: holdfast_proxy::Options,
     pub(crate) coordinator: holdfast_coordinator::Options,
     pub(crate) stream_node: holdfast_stream_node::Options,
@@ -87,6 +89,8 @@ impl Default for ServerConfig {
             store: StoreConfig::default(),
             quorum_wal: holdfast_quorum_wal::Options::default(),
             log_node: holdfast_log_node::Options::default(),
+            keeper: holdfast_log_keeper::Options::default(),
+            objects: holdfast_log_store::Options::default(),
             proxy: holdfast_proxy::Options::default(),
             coordinator: holdfast_coordinator::Options::default(),
             stream_node: holdfast_stream_node::Options::default(),
@@ -113,6 +117,10 @@ impl ServerConfig {
         self.validate_etcd()?;
         let log_node = self.log_node.validate();
         log_node.map_err(anyhow::Error::msg).context("log_node")?;
+        let keeper = self.keeper.validate();
+        keeper.map_err(anyhow::Error::msg).context("keeper")?;
+        let objects = self.objects.validate();
+        objects.map_err(anyhow::Error::msg).context("objects")?;
         if self.serves() {
             self.validate_serving()?;
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use holdfast_disk::{Disk, RealDisk};
 use holdfast_journal::{Journal, JournalThread, Owner, error::Loss, stored_identity};
+use holdfast_log_keeper::{Keeper, Parts};
 use holdfast_log_node::{
     Device, LogNode, Registration, ThreadDevice,
     grpc::{self, Service},
@@ -12,11 +13,12 @@ use holdfast_log_node::{
 };
 use holdfast_meta::MetaStore;
 use holdfast_qlog::{Zone, messages::ClusterId, node::NodeOptions};
+use holdfast_quorum_wal::TcpConnect;
 use holdfast_runtime::Shutdown;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tonic::transport::server::TcpIncoming;
 
-use super::config::ServerConfig;
+use super::{config::ServerConfig, log_store};
 use crate::data_dir::DataDir;
 
 /// Serves the log-node until shutdown.
@@ -44,6 +46,7 @@ pub(super) async fn open(
     advertised: &str,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Service> {
+    let objects = log_store(config, cluster)?;
     let dir = data.journal();
     let stored = tokio::task::spawn_blocking({
         let dir = dir.clone();
@@ -106,6 +109,19 @@ pub(super) async fn open(
         Arc::clone(&device),
         shutdown,
     );
+    let keeper = Keeper::new(
+        config.keeper.clone(),
+        Parts {
+            meta: Arc::clone(&store),
+            connect: Arc::new(TcpConnect),
+            cluster,
+            node: config.node.as_str().into(),
+            log_node: node.clone(),
+            device: Arc::clone(&device),
+            objects,
+        },
+    );
+    drop(shutdown.spawn(keeper.run(shutdown.clone())));
     drop(shutdown.spawn(keep_raising(
         store,
         config.node.as_str().into(),

@@ -19,7 +19,7 @@ use holdfast_wal::Wal;
 use tokio::net::TcpListener;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use super::{Server, config::ServerConfig, switch::Switch};
+use super::{Server, config::ServerConfig, log_store, switch::Switch};
 use crate::{
     data_dir::DataDir,
     http::{Endpoints, Readiness},
@@ -159,6 +159,7 @@ impl Node<'_> {
             clock: Arc::clone(&resources.clock),
             cluster: self.cluster,
             owner: me.clone(),
+            objects: log_store(config, self.cluster)?,
         };
         let wal: Arc<dyn Wal> = Arc::new(QuorumWal::open(options, components).await?);
         let settings = Settings {

@@ -1,17 +1,23 @@
 //! Load and its progress, release.
 
+use std::collections::HashMap;
+
 use holdfast_meta::{NameOf, check_name};
 use holdfast_node_api::coordinator::{Load, LoadState};
 use holdfast_proto::{
     milvus::{
         common::{self, Status},
-        milvus,
+        milvus::{self, ReplicaInfo, ShardReplica},
     },
     status,
 };
 use holdfast_types::{Code, Failure};
 
-use crate::{Proxy, resolve, session::Caller};
+use super::channel;
+use crate::{
+    Proxy, resolve,
+    session::{Caller, NODE},
+};
 
 /// The one resource group there is.
 const DEFAULT_RESOURCE_GROUP: &str = "__default_resource_group";
@@ -109,6 +115,47 @@ fn check_partitions(names: &[String]) -> Result<(), Failure> {
     names
         .iter()
         .try_for_each(|name| check_name(NameOf::Partition, name))
+}
+
+/// The one replica of a loaded collection, on the one node of this process.
+pub(crate) async fn replicas(
+    proxy: &Proxy,
+    caller: &Caller,
+    request: milvus::GetReplicasRequest,
+) -> Result<milvus::GetReplicasResponse, Failure> {
+    let (name, id) = (&request.collection_name, request.collection_id);
+    let meta = resolve::collection_or_id(proxy, caller, &request.db_name, name, id)?;
+    let Some(load) = &meta.load else {
+        return Err(not_loaded(&meta.name));
+    };
+    let node_ids = || match request.with_shard_nodes {
+        true => vec![NODE],
+        false => Vec::new(),
+    };
+    let shards = channel::all(&meta).into_iter().map(|name| ShardReplica {
+        leader_id: NODE,
+        leader_addr: String::new(),
+        dm_channel_name: name,
+        node_ids: node_ids(),
+    });
+    let all = meta.partitions.iter().map(|p| p.id);
+    let replica = ReplicaInfo {
+        // There is one a collection, and it is never another.
+        replica_id: meta.id.0,
+        collection_id: meta.id.0,
+        partition_ids: match load.partitions.is_empty() {
+            true => all.map(|id| id.0).collect(),
+            false => load.partitions.iter().map(|id| id.0).collect(),
+        },
+        shard_replicas: shards.collect(),
+        node_ids: vec![NODE],
+        resource_group_name: DEFAULT_RESOURCE_GROUP.to_owned(),
+        num_outbound_node: HashMap::new(),
+    };
+    Ok(milvus::GetReplicasResponse {
+        status: Some(status::ok()),
+        replicas: vec![replica],
+    })
 }
 
 /// Releases a collection; an unloaded one is success.

@@ -1,16 +1,17 @@
 //! Compaction that a client asks for, and its progress.
 
-use holdfast_node_api::coordinator::{CompactionProgress, MergePlan};
+use holdfast_meta::CollectionMeta;
+use holdfast_node_api::coordinator::{CompactionProgress, MergePlan, MergeState};
 use holdfast_proto::{
     milvus::{
-        common::{CompactionState, CompactionType},
+        common::{CompactionState, CompactionTaskState, CompactionType},
         milvus::{self, CompactionMergeInfo},
     },
     status,
 };
 use holdfast_types::{Code, Failure};
 
-use crate::{Proxy, resolve, session::Caller};
+use crate::{Proxy, ddl::channel, resolve, session::Caller};
 
 /// The id of a compaction for which there was nothing to do.
 const NOTHING_PLANNED: i64 = -1;
@@ -107,50 +108,71 @@ fn state_of(progress: &CompactionProgress) -> CompactionState {
     }
 }
 
-/// How far a compaction has come, with every merge of it.
+/// How far a compaction has come, with every merge of it; or all merges of a collection that are still known.
 pub(crate) async fn state_with_plans(
     proxy: &Proxy,
-    _caller: &Caller,
+    caller: &Caller,
     request: milvus::GetCompactionPlansRequest,
 ) -> Result<milvus::GetCompactionPlansResponse, Failure> {
-    let id = request.compaction_id;
-    if id == 0 && (!request.collection_name.is_empty() || request.collection_id != 0) {
-        return Err(Failure::new(
-            Code::Unsupported,
-            "collection_name: listing the compactions of a collection is not built in this version of Holdfast, give a compactionID",
-        ));
-    }
-    let progress = proxy.coordinator.compaction_progress(id).await?;
+    let milvus::GetCompactionPlansRequest {
+        compaction_id,
+        db_name,
+        collection_name,
+        collection_id,
+    } = request;
+    let of_collection = !collection_name.is_empty() || collection_id != 0;
+    let progress = if compaction_id == 0 && of_collection {
+        let name = resolve::target_or_id(proxy, caller, &db_name, &collection_name, collection_id)?;
+        proxy.coordinator.compactions(&name).await?
+    } else {
+        proxy.coordinator.compaction_progress(compaction_id).await?
+    };
+    let catalog = proxy.snapshot();
+    let merge_infos = progress.plans.iter().map(|plan| {
+        let meta = catalog.collection(plan.shard.collection);
+        merge_info(plan, meta.map(|meta| &**meta))
+    });
     Ok(milvus::GetCompactionPlansResponse {
         status: Some(status::ok()),
         state: state_of(&progress).into(),
-        merge_infos: progress
-            .plans
-            .iter()
-            .map(|plan| merge_info(id, plan))
-            .collect(),
+        merge_infos: merge_infos.collect(),
     })
 }
 
-fn merge_info(compaction: i64, plan: &MergePlan) -> CompactionMergeInfo {
+/// `meta` is that of the merge's collection, while it exists.
+fn merge_info(plan: &MergePlan, meta: Option<&CollectionMeta>) -> CompactionMergeInfo {
+    let state = match &plan.state {
+        MergeState::Waiting => CompactionTaskState::Pipelining,
+        MergeState::Running => CompactionTaskState::Executing,
+        MergeState::Done => CompactionTaskState::Completed,
+        MergeState::Failed(_) => CompactionTaskState::Failed,
+    };
     CompactionMergeInfo {
         sources: plan.sources.iter().map(|segment| segment.0).collect(),
         target: plan.target.map_or(0, |segment| segment.0),
-        trigger_id: compaction,
+        plan_id: plan.id,
+        trigger_id: plan.compaction,
+        collection_id: plan.shard.collection.0,
+        partition_id: plan.partition.0,
+        channel: meta.map_or_else(String::new, |m| channel::of_shard(m, plan.shard.index)),
         r#type: CompactionType::Mix.into(),
+        state: state.into(),
+        failure_reason: match &plan.state {
+            MergeState::Failed(why) => why.clone(),
+            MergeState::Waiting | MergeState::Running | MergeState::Done => String::new(),
+        },
         targets: plan
             .target
             .iter()
             .filter(|segment| segment.0 != 0)
             .map(|segment| segment.0)
             .collect(),
-        ..Default::default()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use holdfast_types::SegmentId;
+    use holdfast_types::{CollectionId, PartitionId, SegmentId, ShardId};
 
     use super::*;
 
@@ -218,18 +240,45 @@ mod tests {
 
     #[test]
     fn a_merge_shows_its_sources_and_its_result_if_there_is_one() {
-        let plan = |target| MergePlan {
+        let plan = |target, state| MergePlan {
+            id: 10,
+            compaction: 9,
+            shard: ShardId {
+                collection: CollectionId(5),
+                index: 1,
+            },
+            partition: PartitionId(6),
             sources: vec![SegmentId(1), SegmentId(2)],
             target,
+            state,
         };
-        let done = merge_info(9, &plan(Some(SegmentId(3))));
+        let done = merge_info(&plan(Some(SegmentId(3)), MergeState::Done), None);
         assert_eq!(
-            (done.sources, done.target, done.targets, done.trigger_id),
-            (vec![1, 2], 3, vec![3], 9)
+            (done.sources, done.target, done.targets, done.state),
+            (
+                vec![1, 2],
+                3,
+                vec![3],
+                CompactionTaskState::Completed.into()
+            )
+        );
+        assert_eq!(
+            (
+                done.plan_id,
+                done.trigger_id,
+                done.collection_id,
+                done.partition_id
+            ),
+            (10, 9, 5, 6)
         );
         for nothing in [None, Some(SegmentId(0))] {
-            let shown = merge_info(9, &plan(nothing));
+            let shown = merge_info(&plan(nothing, MergeState::Done), None);
             assert_eq!((shown.target, shown.targets), (0, vec![]));
         }
+        let failed = merge_info(&plan(None, MergeState::Failed("full".to_owned())), None);
+        assert_eq!(
+            (failed.failure_reason.as_str(), failed.state),
+            ("full", CompactionTaskState::Failed.into())
+        );
     }
 }

@@ -15,12 +15,15 @@ use holdfast_proto::{
 };
 use holdfast_types::{Failure, SegmentId};
 
-use crate::{Proxy, ddl::channel, resolve, session::Caller};
+use crate::{
+    Proxy,
+    ddl::channel,
+    resolve,
+    session::{Caller, NODE},
+};
 
 /// The format of segment files.
 const STORAGE_VERSION: i64 = 1;
-/// The one node of this process.
-const NODE: i64 = 1;
 
 /// Flushed segments, and those in memory when their state is asked for.
 pub(crate) async fn persistent(

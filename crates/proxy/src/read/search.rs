@@ -32,6 +32,9 @@ use crate::{
 
 /// Memory that a hit needs until it is answered.
 const HIT_BYTES: u64 = 160;
+/// Lists of hits that a query vector has at a time: the best of either kind of node, and what a segment has just
+/// found, a thread; a thread has its part of many vectors.
+const LISTS: u64 = 3;
 
 /// A search request, parsed.
 #[derive(Clone)]
@@ -236,7 +239,7 @@ pub(crate) async fn hits(proxy: &Proxy, view: &View, search: &Search) -> Result<
     };
     let plan = &search.plan;
     let per_query = (plan.limit + plan.offset) * plan.group_by.as_ref().map_or(1, |g| g.group_size);
-    let bytes = HIT_BYTES
+    let bytes = (HIT_BYTES * LISTS)
         .saturating_mul(per_query as u64)
         .saturating_mul(queries.len() as u64);
     let _memory = proxy.budget.try_reserve(MemoryKind::Query, bytes).map_err(|e| {

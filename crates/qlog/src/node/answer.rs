@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use holdfast_types::{ChannelId, Epoch, Lsn};
 
-use super::{
-    Caller, NodeAction,
-    machine::{Due, Node},
-};
+use super::{Caller, NodeAction, machine::Node, owed::Due};
 use crate::{
     messages::{
         Answer, Authority, Entries, Inspected, Read, Reject, SealOne, SealedAt, SegmentLen,

@@ -7,7 +7,10 @@ use std::{
 
 use holdfast_types::{ChannelId, Epoch, LogSegment, Lsn, Timestamp};
 
-use super::{Caller, NodeAction, NodeEvent, NodeOptions, Room, Ticket};
+use super::{
+    Caller, NodeAction, NodeEvent, NodeOptions, Room, Ticket,
+    owed::{Due, ENTRY_OVERHEAD},
+};
 use crate::{
     image::{NodeImage, SegmentImage},
     messages::{
@@ -27,15 +30,15 @@ pub struct Node {
     /// What is on disk.
     pub(super) durable: NodeImage,
     /// What was given to the disk and is not there yet.
-    unsynced: VecDeque<(Ticket, Vec<NodeRecord>)>,
-    unsynced_bytes: u64,
-    given: Ticket,
-    synced: Ticket,
+    pub(super) unsynced: VecDeque<(Ticket, Vec<NodeRecord>)>,
+    pub(super) unsynced_bytes: u64,
+    pub(super) given: Ticket,
+    pub(super) synced: Ticket,
     /// Answers that wait for the disk, in the order of their tickets.
-    waiting: VecDeque<(Ticket, Caller, Due)>,
+    pub(super) waiting: VecDeque<(Ticket, Caller, Due)>,
     pub(super) volatile: BTreeMap<ChannelId, Volatile>,
     room: Room,
-    failed: bool,
+    pub(super) failed: bool,
 }
 
 /// What is known of a log only while the process lives.
@@ -47,31 +50,6 @@ pub(super) struct Volatile {
     pub(super) tick: Timestamp,
     pub(super) ticked: Epoch,
     pub(super) heard: Option<(Epoch, Duration)>,
-}
-
-/// An answer that is made when the disk has what it speaks of.
-#[derive(Clone, Debug)]
-pub(super) enum Due {
-    Durable(ChannelId, LogSegment, Epoch),
-    Sealed(Vec<SealOne>),
-    Finished(ChannelId, LogSegment),
-    Trimmed(ChannelId, LogSegment),
-}
-
-impl Due {
-    fn about(&self) -> (ChannelId, LogSegment, Epoch) {
-        match self {
-            Self::Durable(log, segment, epoch) => (*log, *segment, *epoch),
-            Self::Sealed(ones) => ones
-                .first()
-                .map_or((ChannelId(0), LogSegment(0), Epoch(0)), |s| {
-                    (s.log, s.segment, s.epoch)
-                }),
-            Self::Finished(log, segment) | Self::Trimmed(log, segment) => {
-                (*log, *segment, Epoch(0))
-            }
-        }
-    }
 }
 
 impl Node {
@@ -506,99 +484,6 @@ impl Node {
         Ok(actions)
     }
 
-    fn persist(&mut self, records: Vec<NodeRecord>, bytes: u64) -> Vec<NodeAction> {
-        if records.is_empty() {
-            return Vec::new();
-        }
-        for record in &records {
-            self.accepted
-                .apply(record)
-                .expect("every record was checked against the image");
-        }
-        self.given = Ticket(self.given.0 + 1);
-        self.unsynced_bytes += bytes;
-        self.unsynced.push_back((self.given, records.clone()));
-        vec![NodeAction::Persist {
-            ticket: self.given,
-            records,
-        }]
-    }
-
-    /// Answers when all that was given to the disk so far is there; at once, if it is.
-    fn owe(&mut self, caller: Caller, due: Due) -> Option<NodeAction> {
-        let early = match due {
-            Due::Durable(..) => !kept(Rule::AckAfterSync),
-            _ => false,
-        };
-        if self.synced == self.given || early {
-            let answer = self.answer(&due);
-            return Some(self.reply(caller, answer));
-        }
-        self.waiting.push_back((self.given, caller, due));
-        None
-    }
-
-    fn persisted(&mut self, through: Ticket) -> Vec<NodeAction> {
-        if self.failed {
-            return Vec::new();
-        }
-        let mut actions = Vec::new();
-        while self.unsynced.front().is_some_and(|(t, _)| *t <= through) {
-            let Some((ticket, records)) = self.unsynced.pop_front() else {
-                break;
-            };
-            for record in &records {
-                match record {
-                    NodeRecord::Append { entry, .. } => {
-                        self.unsynced_bytes -= entry.payload.len() as u64 + ENTRY_OVERHEAD;
-                    }
-                    NodeRecord::Trim { log, segment } => actions.push(NodeAction::Forget {
-                        log: *log,
-                        through: *segment,
-                    }),
-                    _ => {}
-                }
-                self.durable
-                    .apply(record)
-                    .expect("every record was checked against the image");
-            }
-            self.synced = ticket;
-            // An answer says what was on disk when its own ticket was, not what came in the same sync: so no answer to
-            // an old epoch can follow the word of a later promise.
-            while self.waiting.front().is_some_and(|(t, ..)| *t <= ticket) {
-                let Some((_, caller, due)) = self.waiting.pop_front() else {
-                    break;
-                };
-                let answer = self.answer(&due);
-                actions.push(self.reply(caller, answer));
-            }
-        }
-        actions
-    }
-
-    fn persist_failed(&mut self) -> Vec<NodeAction> {
-        self.failed = true;
-        // What was given to the disk may or may not be there. Nothing that speaks of it is ever answered.
-        self.unsynced.clear();
-        self.unsynced_bytes = 0;
-        self.accepted = self.durable.clone();
-        let waiting = std::mem::take(&mut self.waiting);
-        let refused = waiting.into_iter().map(|(_, caller, due)| {
-            let (log, segment, epoch) = due.about();
-            let why = Reject::ReadOnly;
-            self.reply(
-                caller,
-                Answer::Rejected {
-                    log,
-                    segment,
-                    epoch,
-                    why,
-                },
-            )
-        });
-        refused.collect()
-    }
-
     pub(super) fn counts(&self) -> bool {
         !self.options.data_loss || !kept(Rule::StorageIdGuard)
     }
@@ -663,6 +548,3 @@ impl Node {
         }
     }
 }
-
-/// What an entry costs beside its payload.
-const ENTRY_OVERHEAD: u64 = 64;

@@ -1,5 +1,6 @@
 //! Real log-nodes, real journals, real gRPC, in one process.
 
+mod life;
 mod nodes;
 
 use std::sync::Arc;
@@ -16,13 +17,13 @@ async fn the_contract_of_a_log_is_kept() {
     contract::run(async || cluster.wal().await).await;
 }
 
-async fn append(writer: &dyn WalWriter, text: &str) -> Lsn {
+pub(crate) async fn append(writer: &dyn WalWriter, text: &str) -> Lsn {
     patiently(writer.ready()).await;
     let done = writer.append(Bytes::copy_from_slice(text.as_bytes())).1;
     patiently(done).await.expect("append")
 }
 
-async fn expect_all(wal: &dyn Wal, channel: ChannelId, expected: &[&str]) {
+pub(crate) async fn expect_all(wal: &dyn Wal, channel: ChannelId, expected: &[&str]) {
     let mut tail = wal.tail(channel, Lsn(1)).await.expect("tail");
     for (i, text) in expected.iter().enumerate() {
         let entry = patiently(tail.next()).await.expect("it goes on");

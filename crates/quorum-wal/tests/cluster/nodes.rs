@@ -1,14 +1,16 @@
 //! Log-nodes in this process, each with a directory, a port and a zone of its own.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, os::unix::fs::FileExt, path::PathBuf, sync::Arc, time::Duration};
 
 use holdfast_disk::RealDisk;
 use holdfast_journal::{Journal, JournalThread, Owner as JournalOwner, stored_identity};
+use holdfast_log_keeper::{Keeper, Parts};
 use holdfast_log_node::{
     Device, LogNode, Options as NodeSettings, Registration, ThreadDevice,
     grpc::{self, Service},
     recognise, register,
 };
+use holdfast_log_store::LogStore;
 use holdfast_meta::{MemoryStore, MetaStore};
 use holdfast_qlog::{
     Zone,
@@ -17,11 +19,12 @@ use holdfast_qlog::{
 };
 use holdfast_quorum_wal::{Components, Options, QuorumWal, TcpConnect, registry::cluster_id};
 use holdfast_runtime::{Shutdown, SystemClock};
+use holdfast_types::{ChannelId, LogSegment};
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 
 /// Longest time that anything may take; only a failing run waits for it.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits, but not for ever.
 pub(crate) async fn patiently<T>(future: impl Future<Output = T>) -> T {
@@ -32,8 +35,10 @@ pub(crate) async fn patiently<T>(future: impl Future<Output = T>) -> T {
 
 /// A metadata store and some log-nodes.
 pub(crate) struct Cluster {
-    store: Arc<dyn MetaStore>,
-    id: ClusterId,
+    pub(crate) store: Arc<dyn MetaStore>,
+    pub(crate) id: ClusterId,
+    /// Object storage, once there is some.
+    pub(crate) objects: Option<LogStore>,
     nodes: Vec<Node>,
     writers: std::sync::atomic::AtomicU64,
 }
@@ -41,7 +46,14 @@ pub(crate) struct Cluster {
 struct Node {
     dir: tempfile::TempDir,
     address: Option<SocketAddr>,
-    running: Option<(Shutdown, tokio::task::JoinHandle<()>)>,
+    running: Option<Running>,
+}
+
+struct Running {
+    shutdown: Shutdown,
+    served: tokio::task::JoinHandle<()>,
+    log_node: LogNode,
+    device: Arc<dyn Device>,
 }
 
 impl Node {
@@ -57,6 +69,7 @@ impl Cluster {
         let mut cluster = Self {
             store,
             id,
+            objects: None,
             nodes: Vec::new(),
             writers: std::sync::atomic::AtomicU64::new(0),
         };
@@ -73,7 +86,10 @@ impl Cluster {
 
     /// Ends a node's process, as far as one process can.
     pub(crate) async fn stop(&mut self, i: usize) {
-        if let Some((shutdown, served)) = self.nodes[i].running.take() {
+        if let Some(running) = self.nodes[i].running.take() {
+            let Running {
+                shutdown, served, ..
+            } = running;
             shutdown.trigger();
             served.abort();
             patiently(shutdown.drained(PATIENCE)).await;
@@ -152,13 +168,64 @@ impl Cluster {
             Arc::clone(&device),
             &shutdown,
         );
-        let service = Service::new(started, zone, device).into_server();
+        let service = Service::new(started.clone(), zone, Arc::clone(&device)).into_server();
         let served = tokio::spawn(async move {
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             let server = grpc::server().add_service(service);
             drop(server.serve_with_incoming(incoming).await);
         });
-        node.running = Some((shutdown, served));
+        node.running = Some(Running {
+            shutdown,
+            served,
+            log_node: started,
+            device,
+        });
+    }
+
+    /// Begins to look after copies on a running node, until it stops.
+    pub(crate) fn keep(&self, i: usize, options: &holdfast_log_keeper::Options) {
+        let running = self.nodes[i].running.as_ref().expect("it runs");
+        let parts = Parts {
+            meta: Arc::clone(&self.store),
+            connect: Arc::new(TcpConnect),
+            cluster: self.id,
+            node: format!("log-{i}").into(),
+            log_node: running.log_node.clone(),
+            device: Arc::clone(&running.device),
+            objects: self.objects.clone(),
+        };
+        let keeper = Keeper::new(options.clone(), parts);
+        let shutdown = running.shutdown.clone();
+        drop(running.shutdown.spawn(keeper.run(shutdown)));
+    }
+
+    /// What a running node holds.
+    pub(crate) async fn holds(&self, i: usize, log: ChannelId) -> Vec<LogSegment> {
+        let running = self.nodes[i].running.as_ref().expect("it runs");
+        let status = running.log_node.status().await.expect("a status");
+        let image = status.image.logs.get(&log);
+        image.map_or(Vec::new(), |image| image.segments.keys().copied().collect())
+    }
+
+    /// Turns a bit over in the first byte of each place where a node's journal has these bytes.
+    pub(crate) fn flip(&self, i: usize, bytes: &[u8]) -> usize {
+        let mut flipped = 0;
+        for entry in std::fs::read_dir(self.nodes[i].journal()).expect("a journal") {
+            let path = entry.expect("an entry").path();
+            if !path.is_file() {
+                continue;
+            }
+            let content = std::fs::read(&path).expect("read");
+            let places = content.windows(bytes.len()).enumerate();
+            let file = std::fs::File::options().write(true).open(&path);
+            let file = file.expect("opened");
+            for (at, _) in places.filter(|(_, window)| *window == bytes) {
+                let changed = [content[at] ^ 1];
+                file.write_all_at(&changed, at as u64).expect("written");
+                flipped += 1;
+            }
+        }
+        flipped
     }
 
     /// The log as another process sees it.
@@ -181,6 +248,7 @@ impl Cluster {
                 node: "test".into(),
                 incarnation,
             },
+            objects: self.objects.clone(),
         };
         QuorumWal::open(options, components).await.expect("a log")
     }
