@@ -20,8 +20,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-#: The one line that says the server takes requests.
-READY = re.compile(r"holdfast ready grpc=(?P<grpc>\S+) http=(?P<http>\S+) data=(?P<data>\S+)")
+#: The one line that says the server takes requests, or of a cluster's node that it waits to.
+READY = re.compile(r"holdfast (ready|standby) (.*grpc=(?P<grpc>\S+) )?(.*)http=(?P<http>\S+) data=(?P<data>\S+)")
 
 
 class BinaryMissing(Exception):

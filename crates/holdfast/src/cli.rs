@@ -28,11 +28,33 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: CtlCommand,
     },
+    /// Look after the object store.
+    Store {
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
     /// Show or check the configuration.
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Try what the configured bucket can do, and say what of it is needed and what to change.
+    Check(StoreFlags),
+}
+
+/// Which object store is meant.
+#[derive(Debug, Args)]
+pub(crate) struct StoreFlags {
+    /// Configuration file (TOML), of a standalone server or of a cluster's node.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -90,6 +112,9 @@ pub(crate) struct ServerFlags {
     /// Address that the log-node listens on.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) log_node_address: Option<SocketAddr>,
+    /// Address of the public gRPC API.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) grpc_address: Option<SocketAddr>,
     /// Address of health, readiness, metrics and version.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) http_address: Option<SocketAddr>,
@@ -110,6 +135,18 @@ pub(crate) struct ServerFlags {
 pub(crate) enum Role {
     /// Keeps copies of the log.
     LogNode,
+    /// The public API.
+    Proxy,
+    /// Definitions, and jobs in the background.
+    Coordinator,
+    /// Owns the channels: writes, and fresh rows.
+    StreamNode,
+    /// Serves flushed rows.
+    QueryNode,
+    /// Builds indexes and merges segments.
+    Worker,
+    /// All of them.
+    All,
 }
 
 /// Which cluster is meant.

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub(crate) use size::Size;
 
-use crate::cli::Flags;
+use crate::{cli::Flags, store::StoreConfig};
 
 /// Prefix of environment variables.
 const ENVIRONMENT: &str = "HOLDFAST_";
@@ -42,6 +42,7 @@ pub(crate) struct Config {
     /// Logs that the shards of all collections are spread over. Fixed once there is data.
     pub(crate) channels: u32,
     pub(crate) log: Log,
+    pub(crate) store: StoreConfig,
     pub(crate) wal: holdfast_wal::local::Options,
     pub(crate) proxy: holdfast_proxy::Options,
     pub(crate) coordinator: holdfast_coordinator::Options,
@@ -99,6 +100,7 @@ impl Default for Config {
             cpu_threads: 0,
             channels: 1,
             log: Log::default(),
+            store: StoreConfig::default(),
             wal: holdfast_wal::local::Options::default(),
             proxy: holdfast_proxy::Options::default(),
             coordinator: holdfast_coordinator::Options::default(),
@@ -115,26 +117,29 @@ impl Config {
     }
 
     fn validate(&self) -> anyhow::Result<()> {
-        anyhow::ensure!(
-            (1..=64).contains(&self.channels),
-            "channels: {} is not in 1..=64",
-            self.channels
-        );
+        check_channels(self.channels)?;
+        self.store.validate().context("store")?;
         self.wal.validate().context("wal")?;
-        self.coordinator
-            .validate()
-            .map_err(anyhow::Error::msg)
-            .context("coordinator")?;
-        self.stream_node
-            .validate()
-            .map_err(anyhow::Error::msg)
-            .context("stream_node")?;
-        self.query_node
-            .validate()
-            .map_err(anyhow::Error::msg)
-            .context("query_node")?;
-        Ok(())
+        check_roles(&self.coordinator, &self.stream_node, &self.query_node)
     }
+}
+
+pub(crate) fn check_channels(channels: u32) -> anyhow::Result<()> {
+    let sensible = (1..=64).contains(&channels);
+    anyhow::ensure!(sensible, "channels: {channels} is not in 1..=64");
+    Ok(())
+}
+
+pub(crate) fn check_roles(
+    coordinator: &holdfast_coordinator::Options,
+    stream_node: &holdfast_stream_node::Options,
+    query_node: &holdfast_query_node::Options,
+) -> anyhow::Result<()> {
+    let named =
+        |problem: Result<(), String>, table| problem.map_err(anyhow::Error::msg).context(table);
+    named(coordinator.validate(), "coordinator")?;
+    named(stream_node.validate(), "stream_node")?;
+    named(query_node.validate(), "query_node")
 }
 
 /// Reads the configuration that these flags lead to, and checks it.
@@ -238,6 +243,9 @@ mod tests {
         check("no_such_key = 1", "no_such_key");
         check("[wal]\nno_such_key = 1", "no_such_key");
         check("channels = 0", "channels: 0");
+        check("[store]\nkind = \"ftp\"", "kind");
+        check("[store]\nkind = \"s3\"", "store: s3: bucket");
+        check("[store.s3]\nsecret_key = \"x\"", "secret_key");
         check("grpc_address = \"here\"", "grpc_address");
         check("memory_budget = \"lots\"", "memory_budget");
         check("[stream_node]\nsegment_bytes_max = 1", "segment_bytes_max");

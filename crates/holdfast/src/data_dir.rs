@@ -93,6 +93,11 @@ impl DataDir {
         self.root.join("journal")
     }
 
+    /// Local copies of a bucket's objects.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
     /// The objects.
     pub(crate) fn objects(&self) -> PathBuf {
         self.root.join("objects")

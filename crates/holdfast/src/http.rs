@@ -1,9 +1,6 @@
 //! Health, readiness, metrics, version.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use holdfast_runtime::Shutdown;
@@ -20,11 +17,39 @@ const LATENCY_BUCKETS: [f64; 16] = [
 /// Tells what can't be served, a line each.
 type Damage = Box<dyn Fn() -> Vec<String> + Send + Sync>;
 
+/// What a process is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// It opens what it needs.
+    #[default]
+    Starting,
+    /// Another process of the cluster serves.
+    StandingBy,
+    /// It was elected, and opens the logs.
+    TakingOver,
+    /// It takes requests.
+    Ready,
+    /// It ends.
+    Stopping,
+}
+
+impl Readiness {
+    fn answer(self) -> &'static str {
+        match self {
+            Self::Starting => "not ready: starting\n",
+            Self::StandingBy => "not ready: standing by\n",
+            Self::TakingOver => "not ready: taking over\n",
+            Self::Ready => "ready\n",
+            Self::Stopping => "not ready: stopping\n",
+        }
+    }
+}
+
 /// What the endpoints answer from.
 #[derive(Clone)]
 pub(crate) struct Endpoints {
     metrics: PrometheusHandle,
-    ready: Arc<AtomicBool>,
+    readiness: Arc<Mutex<Readiness>>,
     damage: Arc<OnceLock<Damage>>,
 }
 
@@ -36,14 +61,17 @@ impl Endpoints {
             .install_recorder()?;
         Ok(Self {
             metrics,
-            ready: Arc::default(),
+            readiness: Arc::default(),
             damage: Arc::default(),
         })
     }
 
-    /// Whether the server takes requests.
-    pub(crate) fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Relaxed);
+    /// Says what the process is about now.
+    pub(crate) fn set(&self, readiness: Readiness) {
+        *self
+            .readiness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = readiness;
     }
 
     /// Who tells what can't be served although the server takes requests; told once.
@@ -81,15 +109,17 @@ impl Endpoints {
 /// Ready is who serves all that can be served: taking a server away for one damaged collection would take all
 /// others with it.
 async fn ready(State(endpoints): State<Endpoints>) -> (StatusCode, String) {
-    if !endpoints.ready.load(Ordering::Relaxed) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned());
+    let readiness = *endpoints
+        .readiness
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let answer = readiness.answer().to_owned();
+    if readiness != Readiness::Ready {
+        return (StatusCode::SERVICE_UNAVAILABLE, answer);
     }
     let damaged = endpoints.damaged().into_iter();
     let lines = damaged.map(|line| format!("damaged: {line}\n"));
-    (
-        StatusCode::OK,
-        "ready\n".to_owned() + &lines.collect::<String>(),
-    )
+    (StatusCode::OK, answer + &lines.collect::<String>())
 }
 
 async fn metrics(State(endpoints): State<Endpoints>) -> String {

@@ -6,6 +6,8 @@
 //! | [`config`]     | settings: defaults, then a file, then the environment, then flags    |
 //! | [`data_dir`]   | the directory of a standalone server, and who may use it             |
 //! | [`machine`]    | what the machine has                                                 |
+//! | [`store`]      | where objects are kept: a local folder or a bucket                   |
+//! | [`serving`]    | the roles that serve, composed over their parts                      |
 //! | [`standalone`] | all roles in one process over embedded parts                         |
 //! | [`server`]     | some roles of a cluster in one process, over etcd                    |
 //! | [`ctl`]        | an operator's questions to a cluster                                 |
@@ -18,7 +20,9 @@ mod data_dir;
 mod http;
 mod machine;
 mod server;
+mod serving;
 mod standalone;
+mod store;
 
 use std::process::ExitCode;
 
@@ -56,6 +60,14 @@ fn run(cli: cli::Cli) -> anyhow::Result<()> {
         cli::Command::Ctl { cluster, command } => {
             let answer = runtime()?.block_on(ctl::run(&cluster, &command))?;
             print(&answer)
+        }
+        cli::Command::Store {
+            command: cli::StoreCommand::Check(flags),
+        } => {
+            let (report, suffices) = runtime()?.block_on(store::check(&flags))?;
+            print(&report)?;
+            anyhow::ensure!(suffices, "the bucket lacks what is required");
+            Ok(())
         }
         cli::Command::Config {
             command: cli::ConfigCommand::Show(flags),

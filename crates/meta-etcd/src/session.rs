@@ -4,7 +4,10 @@
 //! counts from the moment its last renewal was **sent**, while etcd counts from when it took it, so the owner
 //! hears of the end before etcd deletes the keys. (etcd lets a lease live longer after a change of leader.)
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use etcd_client::{Client, Error, PutOptions, TxnOp};
@@ -37,10 +40,13 @@ impl Sessions for EtcdStore {
         // A grant whose answer is lost is a lease without keys, which runs out by itself.
         let granted = shared.members.call("grant", Repeatable::Always, ask).await;
         let granted = granted.map_err(|fault| fault.into_meta(shared.members.name()))?;
+        let ttl = Duration::from_secs(u64::try_from(granted.ttl()).unwrap_or(0));
+        let ends = Arc::new(Mutex::new(sent + ttl));
         let lease = Lease {
             members: Arc::clone(&shared.members),
             id: granted.id(),
-            ttl: Duration::from_secs(u64::try_from(granted.ttl()).unwrap_or(0)),
+            ttl,
+            ends: Arc::clone(&ends),
         };
         let ended = CancellationToken::new();
         let dropped = CancellationToken::new();
@@ -61,6 +67,7 @@ impl Sessions for EtcdStore {
         Ok(Box::new(EtcdSession {
             shared,
             id: granted.id(),
+            ends,
             ended,
             _keeper: dropped.drop_guard(),
         }))
@@ -70,6 +77,8 @@ impl Sessions for EtcdStore {
 struct EtcdSession {
     shared: Shared,
     id: i64,
+    /// Until when the lease lives at least.
+    ends: Arc<Mutex<Instant>>,
     ended: CancellationToken,
     /// Ends the task that keeps the lease alive, when this is dropped.
     _keeper: DropGuard,
@@ -91,6 +100,11 @@ impl Session for EtcdSession {
 
     async fn ended(&self) {
         self.ended.cancelled().await;
+    }
+
+    fn is_live(&self) -> bool {
+        let ends = *self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.ended.is_cancelled() && Instant::now() < ends
     }
 
     async fn close(&self) -> Result<(), MetaError> {
@@ -115,6 +129,7 @@ struct Lease {
     members: Arc<Members>,
     id: i64,
     ttl: Duration,
+    ends: Arc<Mutex<Instant>>,
 }
 
 impl Lease {
@@ -129,6 +144,7 @@ impl Lease {
                 match timeout_at(ends, self.renew()).await {
                     Ok(Ok(())) => {
                         renewed = sent;
+                        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = sent + self.ttl;
                         break;
                     }
                     Ok(Err(Fault::Refused(_))) | Err(_) => return,

@@ -36,5 +36,5 @@ mod write;
 
 pub use metered::Metered;
 pub use options::Options;
-pub use service::{Components, Proxy};
+pub use service::{Components, Proxy, PublicServer};
 pub use session::SERVER_VERSION;

@@ -49,6 +49,9 @@ pub struct Proxy {
     next_client: Arc<AtomicI64>,
 }
 
+/// What a gRPC server serves.
+pub type PublicServer = Metered<MilvusServiceServer<Proxy>>;
+
 impl Proxy {
     /// A proxy that answers from `parts`.
     #[must_use]
@@ -78,7 +81,7 @@ impl Proxy {
 
     /// The public service, with its limits.
     #[must_use]
-    pub fn into_server(self) -> Metered<MilvusServiceServer<Self>> {
+    pub fn into_server(self) -> PublicServer {
         let (incoming, outgoing) = (
             self.options.message_bytes_max,
             self.options.answer_bytes_max,

@@ -63,6 +63,17 @@ pub enum StorageError {
         /// Most bytes of an object.
         max: u64,
     },
+    /// The store belongs to another cluster, or to an earlier life of this one. Nothing was written.
+    #[error(
+        "the object store belongs to cluster {owner}, and this one is {cluster}: give every cluster a bucket, prefix or \
+         folder of its own, and bring metadata back together with the objects they belong to"
+    )]
+    Foreign {
+        /// Whose it is.
+        owner: String,
+        /// Who asked.
+        cluster: String,
+    },
     /// The store did not answer, or refused. A failed put may or may not have left an object of
     /// this name behind; nothing names it, so it is collected.
     #[error("object store: {operation} {path} failed")]
@@ -83,7 +94,7 @@ impl Coded for StorageError {
             Self::NotFound { .. } | Self::Damaged { .. } => Code::Corrupt,
             Self::AlreadyExists { .. } => Code::Conflict,
             Self::Full { .. } | Self::CacheFull { .. } => Code::QuotaExceeded,
-            Self::TooLarge { .. } => Code::Unsupported,
+            Self::TooLarge { .. } | Self::Foreign { .. } => Code::Unsupported,
             Self::Unavailable { .. } => Code::Unavailable,
         }
     }

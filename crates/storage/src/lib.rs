@@ -14,6 +14,7 @@
 //! | [`delete_log`] | the deletes of a range of the log, as an object                            |
 //! | [`gc`]         | which objects nothing can reach, and the two-step way in which they go     |
 //! | [`error`]      | what went wrong with which object                                          |
+//! | `contract`     | what every object store must do for us (feature `testing`)                 |
 //! | `testing`      | a store that fails on demand (feature `testing`)                           |
 //!
 //! **Invariant:** an object is written once and never changed; only pointers move.
@@ -21,6 +22,8 @@
 
 mod cache;
 mod codec;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
 pub mod delete_log;
 mod envelope;
 pub mod error;

@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use holdfast_meta::{MetaError, MetaStore, Txn, TxnOutcome, Versioned, keys};
+use holdfast_meta::{Compare, MetaError, MetaStore, Txn, TxnOutcome, Versioned, keys};
 use holdfast_types::{CollectionId, Epoch, Lsn, ManifestVersion, ShardId, Timestamp};
 use parking_lot::Mutex;
 
@@ -93,6 +93,8 @@ pub struct Manifests {
     store: Arc<Store>,
     recent: Mutex<recent::Recent>,
     committing: Vec<tokio::sync::Mutex<()>>,
+    /// What must hold in the metadata for any commit.
+    condition: Option<Compare>,
 }
 
 /// A pointer as it was read, to be compared against when it is moved.
@@ -110,7 +112,16 @@ impl Manifests {
             store,
             recent: Mutex::default(),
             committing: (0..STRIPES).map(|_| tokio::sync::Mutex::new(())).collect(),
+            condition: None,
         }
+    }
+
+    /// The same, with commits that happen only while `condition` holds, and are conflicts otherwise. Once somebody changed
+    /// what it looks at, no commit of this process comes any more, however late.
+    #[must_use]
+    pub fn only_while(mut self, condition: Compare) -> Self {
+        self.condition = Some(condition);
+        self
     }
 
     /// Where the objects are.
@@ -263,9 +274,10 @@ impl Manifests {
             manifest: object,
         };
         let key = keys::manifest(shard);
-        let txn = Txn::new()
+        let mut txn = Txn::new()
             .expect_read(key.clone(), read.as_ref().map(|r| &r.key))
             .put(key, codec::encode_pointer(&pointer));
+        txn.compares.extend(self.condition.clone());
         match self.meta.txn(txn).await {
             Ok(TxnOutcome::Done { .. }) => {}
             Ok(TxnOutcome::Failed) => {

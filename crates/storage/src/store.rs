@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod directories;
+mod owner;
 
 /// Most bytes of one object: what every object store takes in one put.
 pub const MAX_OBJECT_BYTES: u64 = 5 << 30;
@@ -162,6 +163,15 @@ impl Store {
         })
     }
 
+    /// The same, without conditional puts: for a bucket that takes them and ignores the condition.
+    #[must_use]
+    pub fn without_conditional_puts(self) -> Self {
+        if let Backing::Remote { conditional, .. } = &self.backing {
+            conditional.store(false, Ordering::Relaxed);
+        }
+        self
+    }
+
     /// Writes a new object. Durable when it returns.
     ///
     /// # Errors
@@ -204,11 +214,31 @@ impl Store {
     }
 
     async fn create(&self, path: &ObjectPath, bytes: Bytes) -> object_store::Result<()> {
-        let options = PutOptions::from(PutMode::Create);
-        self.objects
-            .put_opts(&location(path), bytes.into(), options)
-            .await
-            .map(drop)
+        self.put_as(path, bytes, PutMode::Create).await
+    }
+
+    async fn put_as(
+        &self,
+        path: &ObjectPath,
+        bytes: Bytes,
+        mode: PutMode,
+    ) -> object_store::Result<()> {
+        let objects = Arc::clone(&self.objects);
+        let location = location(path);
+        let large = bytes.len() > HASH_INLINE_BYTES;
+        let putting = async move {
+            let options = PutOptions::from(mode);
+            objects
+                .put_opts(&location, bytes.into(), options)
+                .await
+                .map(drop)
+        };
+        // A remote store hashes the bytes for the request's signature, which is too long for an async thread.
+        if !large || matches!(self.backing, Backing::Local { .. }) {
+            return putting.await;
+        }
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || runtime.block_on(putting)).await?
     }
 
     async fn put_remote(
@@ -235,10 +265,8 @@ impl Store {
                 path: path.to_string(),
             }),
             Err(object_store::Error::NotFound { .. }) => self
-                .objects
-                .put(&location(path), bytes.into())
+                .put_as(path, bytes, PutMode::Overwrite)
                 .await
-                .map(drop)
                 .map_err(|e| StorageError::of_store("put", path, e)),
             Err(e) => Err(StorageError::of_store("put", path, e)),
         }

@@ -35,6 +35,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ),
     // What the logs ask of a disk, so that one failing disk serves the tests of both.
     ("holdfast-disk", &[]),
+    // A room of its own because only the binary has to build an HTTP client.
+    ("holdfast-storage-s3", &[]),
     // A room of its own because only the binary has to build the client of etcd.
     ("holdfast-meta-etcd", &["holdfast-types", "holdfast-meta"]),
     (
@@ -284,6 +286,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "holdfast-meta",
             "holdfast-wal",
             "holdfast-storage",
+            "holdfast-storage-s3",
             "holdfast-node-api",
             "holdfast-scan",
             "holdfast-stream-node",

@@ -3,16 +3,28 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
+use clap::ValueEnum;
 use figment::value::{Dict, Map, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     cli::{ClusterFlags, Role, ServerFlags},
-    config::{self, Log},
+    config::{self, Log, Size},
+    store::{StoreConfig, StoreKind},
 };
+
+/// The roles that serve. They run together in one process for now.
+const SERVING: [Role; 5] = [
+    Role::Proxy,
+    Role::Coordinator,
+    Role::StreamNode,
+    Role::QueryNode,
+    Role::Worker,
+];
 
 /// Everything that can be set of a cluster's node. A key that is not here is refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,13 +42,30 @@ pub(crate) struct ServerConfig {
     pub(crate) log_node_address: SocketAddr,
     /// Under which `host:port` others reach the log-node; empty: the address it listens on.
     pub(crate) log_node_advertised: String,
+    /// Address of the public gRPC API.
+    pub(crate) grpc_address: SocketAddr,
     /// Address of health, readiness, metrics and version.
     pub(crate) http_address: SocketAddr,
+    /// Memory that data and queries may take; 0 is half of what the machine or its container has.
+    pub(crate) memory_budget: Size,
+    /// Threads that compute; 0 is one a core.
+    pub(crate) cpu_threads: usize,
+    /// Logs that the shards of all collections are spread over. Fixed once there is data, the same in all processes.
+    pub(crate) channels: u32,
+    /// After this long without a word from the process that serves, another takes over.
+    #[serde(with = "humantime_serde")]
+    pub(crate) session_ttl: Duration,
     pub(crate) log: Log,
     pub(crate) etcd: holdfast_meta_etcd::Options,
+    pub(crate) store: StoreConfig,
+    pub(crate) quorum_wal: holdfast_quorum_wal::Options,
     pub(crate) log_node: holdfast_log_node::Options,
     pub(crate) keeper: holdfast_log_keeper::Options,
     pub(crate) objects: holdfast_log_store::Options,
+    pub(crate) proxy: holdfast_proxy::Options,
+    pub(crate) coordinator: holdfast_coordinator::Options,
+    pub(crate) stream_node: holdfast_stream_node::Options,
+    pub(crate) query_node: holdfast_query_node::Options,
 }
 
 impl Default for ServerConfig {
@@ -49,12 +78,23 @@ impl Default for ServerConfig {
             data_dir: PathBuf::from("holdfast-data"),
             log_node_address: local(19_540),
             log_node_advertised: String::new(),
+            grpc_address: local(19_530),
             http_address: local(9_091),
+            memory_budget: Size(0),
+            cpu_threads: 0,
+            channels: 1,
+            session_ttl: Duration::from_secs(5),
             log: Log::default(),
             etcd: holdfast_meta_etcd::Options::default(),
+            store: StoreConfig::default(),
+            quorum_wal: holdfast_quorum_wal::Options::default(),
             log_node: holdfast_log_node::Options::default(),
             keeper: holdfast_log_keeper::Options::default(),
             objects: holdfast_log_store::Options::default(),
+            proxy: holdfast_proxy::Options::default(),
+            coordinator: holdfast_coordinator::Options::default(),
+            stream_node: holdfast_stream_node::Options::default(),
+            query_node: holdfast_query_node::Options::default(),
         }
     }
 }
@@ -63,7 +103,14 @@ impl ServerConfig {
     fn validate(&self) -> anyhow::Result<()> {
         ensure!(
             !self.roles.is_empty(),
-            "roles: none is given, such as --roles log-node"
+            "roles: none is given, such as --roles log-node or --roles all"
+        );
+        let serving = SERVING.iter().filter(|role| self.has(**role)).count();
+        ensure!(
+            serving == 0 || serving == SERVING.len(),
+            "roles: {} is not built yet: proxy, coordinator, stream-node, query-node and worker run together in one \
+             process for now; give all five, with or without log-node, or log-node alone",
+            self.role_names()
         );
         check_name("node", &self.node)?;
         check_name("zone", &self.zone)?;
@@ -73,7 +120,50 @@ impl ServerConfig {
         let keeper = self.keeper.validate();
         keeper.map_err(anyhow::Error::msg).context("keeper")?;
         let objects = self.objects.validate();
-        objects.map_err(anyhow::Error::msg).context("objects")
+        objects.map_err(anyhow::Error::msg).context("objects")?;
+        if self.serves() {
+            self.validate_serving()?;
+        }
+        Ok(())
+    }
+
+    fn validate_serving(&self) -> anyhow::Result<()> {
+        config::check_channels(self.channels)?;
+        let ttl = self.session_ttl;
+        ensure!(
+            (2..=60).contains(&ttl.as_secs()),
+            "session_ttl: {ttl:?} is not in 2s..=60s"
+        );
+        ensure!(
+            self.store.kind == StoreKind::S3 || !self.store.path.as_os_str().is_empty(),
+            "store: a cluster's objects lie where all its processes reach them: kind = \"s3\" with a bucket, or path, a \
+             folder that they share"
+        );
+        self.store.validate().context("store")?;
+        let quorum_wal = self.quorum_wal.validate();
+        quorum_wal
+            .map_err(anyhow::Error::msg)
+            .context("quorum_wal")?;
+        config::check_roles(&self.coordinator, &self.stream_node, &self.query_node)
+    }
+
+    /// Whether this process has the role.
+    pub(crate) fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role) || self.roles.contains(&Role::All)
+    }
+
+    /// Whether this process may serve clients.
+    pub(crate) fn serves(&self) -> bool {
+        SERVING.iter().all(|role| self.has(*role))
+    }
+
+    /// The roles as on the command line.
+    pub(crate) fn role_names(&self) -> String {
+        let names = self.roles.iter().filter_map(ValueEnum::to_possible_value);
+        names
+            .map(|name| name.get_name().to_owned())
+            .collect::<Vec<_>>()
+            .join(",")
     }
 
     fn validate_etcd(&self) -> anyhow::Result<()> {
@@ -128,6 +218,7 @@ impl figment::Provider for Given<'_> {
             zone,
             data_dir,
             log_node_address,
+            grpc_address,
             http_address,
             etcd,
             log_format,
@@ -152,6 +243,10 @@ impl figment::Provider for Given<'_> {
                 .as_ref()
                 .map(Value::serialize)
                 .transpose()?,
+        );
+        put(
+            "grpc_address",
+            grpc_address.as_ref().map(Value::serialize).transpose()?,
         );
         put(
             "http_address",
@@ -208,5 +303,17 @@ mod tests {
         check(|f| f.node = Some("../x".to_owned()), "node: \"../x\"");
         check(|f| f.zone = Some(String::new()), "zone: \"\"");
         check(|f| f.etcd = Some(vec![]), "etcd");
+        check(
+            |f| f.roles = Some(vec![Role::Proxy]),
+            "roles: proxy is not built yet",
+        );
+        check(
+            |f| f.roles = Some(vec![Role::LogNode, Role::QueryNode]),
+            "roles: log-node,query-node is not built yet",
+        );
+        check(
+            |f| f.roles = Some(vec![Role::All]),
+            "store: a cluster's objects",
+        );
     }
 }

@@ -43,7 +43,9 @@ async fn closing_deletes_its_keys_at_once<S: Sessions + 'static>(store: Arc<S>) 
     put(&*store, "c", "not of the session").await.unwrap();
     assert_eq!(store.get("a").await.unwrap().unwrap().value, "mine");
     let mut watch = store.watch("", revision + 1).await.unwrap();
+    assert!(session.is_live());
     session.close().await.unwrap();
+    assert!(!session.is_live());
     soon(session.ended()).await;
     assert_eq!(deleted(&mut watch).await, ["a", "b"]);
     let left = store.range("").await.unwrap().items;

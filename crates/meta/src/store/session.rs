@@ -35,6 +35,10 @@ pub trait Session: Send + Sync {
     /// Returns once the session has ended, or may have: its keys must not be counted on any more.
     async fn ended(&self);
 
+    /// Whether the session has certainly not ended, by the clock of this moment. A process that was paused may run
+    /// on before [`Self::ended`] tells it.
+    fn is_live(&self) -> bool;
+
     /// Ends the session and deletes its keys. Doing it again changes nothing.
     ///
     /// # Errors

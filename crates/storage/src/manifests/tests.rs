@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use holdfast_meta::{MemoryStore, Range, WatchStream};
+use holdfast_meta::{Expect, MemoryStore, Range, WatchStream};
 use holdfast_types::{Code, Coded, Failure};
 use tempfile::TempDir;
 
@@ -184,6 +184,28 @@ async fn a_shard_starts_without_a_manifest_and_then_counts_versions() {
     let seen = world.another().current(SHARD).await.unwrap().unwrap();
     assert_eq!(Some(seen), world.manifests.current(SHARD).await.unwrap());
     assert_eq!(segments(&world.manifests).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn who_was_replaced_commits_nothing_any_more() {
+    let world = world();
+    let put = |value: &'static str| {
+        let txn = Txn::new().put("active", Bytes::from_static(value.as_bytes()));
+        world.meta.inner.txn(txn)
+    };
+    let holds = |value: &'static str| Compare {
+        key: "active".to_owned(),
+        expect: Expect::Value(Bytes::from_static(value.as_bytes())),
+    };
+    let (old, new) = (world.another(), world.another());
+    let (old, new) = (old.only_while(holds("old")), new.only_while(holds("new")));
+    assert_ne!(put("old").await.unwrap(), TxnOutcome::Failed);
+    add(&old, 1).await.unwrap();
+    assert_ne!(put("new").await.unwrap(), TxnOutcome::Failed);
+    let late = add(&old, 2).await.unwrap_err();
+    assert!(matches!(late, CommitError::Conflict { .. }), "{late}");
+    add(&new, 3).await.unwrap();
+    assert_eq!(segments(&world.manifests).await, [1, 3]);
 }
 
 #[tokio::test]

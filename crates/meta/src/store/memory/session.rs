@@ -78,6 +78,10 @@ impl Session for MemorySession {
         drop(self.over.subscribe().wait_for(|over| *over).await);
     }
 
+    fn is_live(&self) -> bool {
+        !*self.over.borrow()
+    }
+
     async fn close(&self) -> Result<(), MetaError> {
         self.over.send_replace(true);
         self.keys.delete();
