@@ -155,6 +155,30 @@ def simple_rows_of(ids):
     return [{"id": r["id"], "vector": [float(r["id"])] * DIM, "n": r["n"]} for r in simple_rows(ids)]
 
 
+def test_what_a_log_has_of_an_earlier_server_goes_to_the_bucket_and_is_read_from_there(cluster):
+    first = cluster.active()
+    client = MilvusClient(first.uri)
+    create(client, "c")
+    client.insert("c", simple_rows_of(range(500)))
+    client.close()
+    first.kill9()
+    # Who takes over ends the segment of who wrote before.
+    client = MilvusClient(cluster.active().uri)
+
+    def stored():
+        return [name for name in cluster.s3.names() if "/wal/" in name and name.endswith("/manifest")]
+
+    wait_until("the ended segments are in the bucket", stored, timeout=60)
+    client.insert("c", simple_rows_of(range(500, 600)))
+    client.close()
+    cluster.active().kill9()
+    first.start()
+    client = MilvusClient(cluster.active().uri)
+    wait_until("the collection is loaded", lambda: client.get_load_state("c")["state"].name == "Loaded")
+    assert count(client, "c") == 600
+    client.close()
+
+
 def test_no_write_fails_when_a_log_node_is_killed_and_comes_back(cluster):
     client = MilvusClient(cluster.active().uri)
     create(client, "c")

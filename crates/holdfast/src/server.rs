@@ -28,6 +28,7 @@ use crate::{
     data_dir::DataDir,
     http::{Endpoints, Readiness},
     standalone::{DRAIN_MAX, bind, print_line, stop_signal, upkeep},
+    store::StoreKind,
 };
 use config::ServerConfig;
 use standby::{Node, Serving};
@@ -152,10 +153,15 @@ async fn replaced(serving: Option<&Serving>) {
     }
 }
 
-/// Where ended segments of the log go.
+/// Where ended segments of the log go: a directory of their own, or the bucket that has all other objects.
 fn log_store(config: &ServerConfig, cluster: ClusterId) -> anyhow::Result<Option<LogStore>> {
-    LogStore::open(&config.objects, cluster)
-        .with_context(|| format!("objects.dir: {}", config.objects.dir.display()))
+    let opened = LogStore::open(&config.objects, cluster)
+        .with_context(|| format!("objects.dir: {}", config.objects.dir.display()))?;
+    if opened.is_some() || config.store.kind != StoreKind::S3 {
+        return Ok(opened);
+    }
+    let bucket = config.store.bucket()?;
+    Ok(Some(LogStore::new(bucket, cluster, config.objects.clone())))
 }
 
 /// Waits for etcd; what waiting does not mend is an error.

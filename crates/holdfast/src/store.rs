@@ -98,7 +98,7 @@ impl StoreConfig {
     }
 
     /// The bucket as it is: the one place where its client is made.
-    fn bucket(&self) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    pub(crate) fn bucket(&self) -> anyhow::Result<Arc<dyn ObjectStore>> {
         let bucket = holdfast_storage_s3::open(&self.s3, &credentials(&self.s3)?)?;
         Ok(bucket)
     }

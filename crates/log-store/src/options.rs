@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// A directory that all log-nodes and all readers of the logs share, such as a mounted network file system. Empty: there
-    /// is no object storage, and ended segments stay on log-nodes.
+    /// A directory that all log-nodes and all readers of the logs share, such as a mounted network file system. Empty:
+    /// where the process is given a bucket, ended segments go there; else they stay on log-nodes.
     pub dir: PathBuf,
     /// About the most bytes of one object.
     pub object_bytes: usize,
