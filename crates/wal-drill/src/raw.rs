@@ -160,7 +160,7 @@ impl Beside {
                 file.write_all_at(&[7; BLOCK], 0)?;
                 file.sync_data()?;
                 took.push((began, began.elapsed()));
-                thread::sleep(BESIDE);
+                thread::park_timeout(BESIDE);
             }
             std::fs::remove_file(path)?;
             let mut latencies = Latencies::default();
