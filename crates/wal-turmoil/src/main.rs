@@ -15,6 +15,8 @@ struct Options {
     jobs: u64,
     seed: Option<u64>,
     trace: bool,
+    /// Words that each seed's process is given besides its seed.
+    besides: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -38,6 +40,7 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Options, String> {
         jobs: 2,
         seed: None,
         trace: false,
+        besides: Vec::new(),
     };
     let mut args = args;
     while let Some(arg) = args.next() {
@@ -54,7 +57,11 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--seed" => options.seed = Some(number()?),
             "--trace" => options.trace = true,
             #[cfg(feature = "mutants")]
-            "--break" => break_rule(&args.next().unwrap_or_default())?,
+            "--break" => {
+                let rule = args.next().unwrap_or_default();
+                break_rule(&rule)?;
+                options.besides = vec![arg.clone(), rule];
+            }
             _ => return Err(format!("{arg}: not known")),
         }
     }
@@ -110,14 +117,15 @@ fn many(options: &Options) -> ExitCode {
     };
     let began = std::time::Instant::now();
     let seeds = options.from..options.from.saturating_add(options.seeds);
-    let runs = sweep::seeds(&program, seeds, options.jobs);
+    let runs = sweep::seeds(&program, seeds, options.jobs, &options.besides);
     let failed: Vec<&sweep::Run> = runs.iter().filter(|run| !run.passed).collect();
     for run in &failed {
         println!(
-            "{}\nrepeat it: {} --seed {}",
+            "{}\nrepeat it: {} --seed {} {}",
             run.output,
             program.display(),
-            run.seed
+            run.seed,
+            options.besides.join(" ")
         );
     }
     println!("{}, {:?}", sweep::summary(&runs), began.elapsed());

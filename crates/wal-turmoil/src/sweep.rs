@@ -47,9 +47,9 @@ pub fn line(outcome: &Outcome) -> String {
     )
 }
 
-/// Runs seeds, `jobs` at a time, by this program.
+/// Runs seeds, `jobs` at a time, by this program, with these words besides.
 #[must_use]
-pub fn seeds(program: &Path, seeds: Range<u64>, jobs: u64) -> Vec<Run> {
+pub fn seeds(program: &Path, seeds: Range<u64>, jobs: u64, besides: &[String]) -> Vec<Run> {
     let next = AtomicU64::new(seeds.start);
     let mut runs: Vec<Run> = std::thread::scope(|scope| {
         let work = || {
@@ -59,7 +59,7 @@ pub fn seeds(program: &Path, seeds: Range<u64>, jobs: u64) -> Vec<Run> {
                 if seed >= seeds.end {
                     return runs;
                 }
-                runs.push(one(program, seed));
+                runs.push(one(program, seed, besides));
             }
         };
         let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
@@ -73,9 +73,10 @@ pub fn seeds(program: &Path, seeds: Range<u64>, jobs: u64) -> Vec<Run> {
 
 /// Runs one seed in a process of its own.
 #[must_use]
-pub fn one(program: &Path, seed: u64) -> Run {
+pub fn one(program: &Path, seed: u64, besides: &[String]) -> Run {
     let ran = Command::new(program)
         .args(["--seed", &seed.to_string()])
+        .args(besides)
         .stdin(Stdio::null())
         .output();
     let (passed, output) = match ran {

@@ -12,7 +12,7 @@ const JOBS: u64 = 2;
 
 #[test]
 fn every_invariant_holds_in_every_seed() {
-    let runs = sweep::seeds(Path::new(PROGRAM), 0..SEEDS, JOBS);
+    let runs = sweep::seeds(Path::new(PROGRAM), 0..SEEDS, JOBS, &[]);
     let failed: Vec<String> = runs
         .iter()
         .filter(|run| !run.passed)
@@ -44,7 +44,7 @@ fn every_invariant_holds_in_every_seed() {
 #[test]
 fn a_seed_is_the_same_run_in_every_process() {
     for seed in [2, 11, 47] {
-        let [first, second] = [(); 2].map(|()| sweep::one(Path::new(PROGRAM), seed));
+        let [first, second] = [(); 2].map(|()| sweep::one(Path::new(PROGRAM), seed, &[]));
         assert!(!first.trace_hash.is_empty(), "{}", first.output);
         assert_eq!(first.trace_hash, second.trace_hash, "seed {seed}");
         assert_eq!(first.figures, second.figures, "seed {seed}");
