@@ -71,7 +71,9 @@ class Node(Server):
     """One `holdfast server` process."""
 
     def __init__(self, cluster: Cluster, name: str, zone: str, roles: str, *args: str):
-        super().__init__(cluster.folder / name, cluster.folder / f"{name}.log", *args, env=cluster.s3.env())
+        # The machine's disk may be nearly full; that is not what is tested here.
+        roomy = {"HOLDFAST_LOG_NODE__LITTLE_PERCENT": "0", "HOLDFAST_LOG_NODE__FULL_PERCENT": "0"}
+        super().__init__(cluster.folder / name, cluster.folder / f"{name}.log", *args, env=cluster.s3.env() | roomy)
         self.etcd = cluster.etcd.endpoint
         self.name, self.zone, self.roles = name, zone, roles
         self.log_port = free_port()
