@@ -7,9 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use holdfast_disk::{Disk, SimDisk};
-use holdfast_journal::{ClusterId, Journal, Options, Owner, codec, error::Loss};
+use holdfast_journal::{Journal, Options, Owner, codec, error::Loss};
 use holdfast_qlog::{
     Copies, CopyHolder, Entry, NodeRecord, RequestId, SegmentOpen, StorageId, Zone,
+    messages::ClusterId,
 };
 use holdfast_types::{ChannelId, Epoch, LogSegment, Lsn, Timestamp};
 

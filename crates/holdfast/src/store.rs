@@ -92,7 +92,7 @@ impl StoreConfig {
         };
         // A folder in the data directory comes and goes with the metadata.
         if self.kind == StoreKind::S3 || !self.path.as_os_str().is_empty() {
-            store.claim(&name(cluster)).await?;
+            store.claim(&cluster.to_string()).await?;
         }
         Ok(store)
     }
@@ -129,11 +129,6 @@ impl StoreConfig {
         );
         Ok(store.without_conditional_puts())
     }
-}
-
-/// The cluster as text.
-fn name(cluster: ClusterId) -> String {
-    cluster.0.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn credentials(options: &holdfast_storage_s3::Options) -> anyhow::Result<Credentials> {

@@ -14,8 +14,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use holdfast_journal::{ClusterId, Completion, Journal, JournalThread, Options, Owner};
-use holdfast_qlog::{Copies, Entry, NodeRecord, SegmentOpen};
+use holdfast_journal::{Completion, Journal, JournalThread, Options, Owner};
+use holdfast_qlog::{Copies, Entry, NodeRecord, SegmentOpen, messages::ClusterId};
 use holdfast_types::{ChannelId, Epoch, LogSegment, Lsn, Timestamp};
 
 const RAW_FILE: u64 = 64 << 20;

@@ -6,10 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use holdfast_qlog::{StorageId, image::OutOfOrder};
+use holdfast_qlog::{StorageId, image::OutOfOrder, messages::ClusterId};
 use holdfast_types::{ChannelId, Code, Coded, LogSegment, Lsn};
-
-use crate::identity::ClusterId;
 
 /// Why a journal cannot be opened or looked at.
 #[derive(Debug, thiserror::Error)]

@@ -5,9 +5,7 @@
 //!   4 KiB    4 KiB                             └ batch header, 64 B | records | zeros up to a multiple of 4 KiB |
 //! ```
 
-use holdfast_qlog::StorageId;
-
-use crate::identity::ClusterId;
+use holdfast_qlog::{StorageId, messages::ClusterId};
 
 /// Every part starts at a multiple of this, so that a write never touches a sector that is durable already.
 pub(crate) const BLOCK: u64 = 4096;

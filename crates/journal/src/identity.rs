@@ -4,10 +4,10 @@
 //! twice; the copies are written and synced one after the other, so that a crash leaves one intact, and damage to
 //! one is survived.
 
-use std::{fmt, io, path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use holdfast_disk::{Disk, DiskFile, write_all_at};
-use holdfast_qlog::StorageId;
+use holdfast_qlog::{StorageId, messages::ClusterId};
 
 use crate::{
     error::{JournalError, corrupt, failed},
@@ -18,22 +18,6 @@ const MAGIC: [u8; 8] = *b"HOLDFQLI";
 const VERSION: u32 = 1;
 pub(crate) const NAME: &str = "identity";
 const DRAFT: &str = "identity.new";
-
-/// A cluster's identity, made with it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ClusterId(pub [u8; 16]);
-
-impl fmt::Display for ClusterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for ClusterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// Who opens a journal.
 #[derive(Clone, Copy, Debug)]

@@ -41,7 +41,7 @@ pub mod thread;
 pub mod verify;
 
 pub use error::{AppendError, Damage, JournalError, ReadError};
-pub use identity::{ClusterId, Identity, Owner, stored_identity};
+pub use identity::{Identity, Owner, stored_identity};
 pub use journal::{Inspection, Journal, Recovered, Usage};
 pub use options::Options;
 pub use reader::JournalReader;

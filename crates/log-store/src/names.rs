@@ -53,8 +53,7 @@ pub struct Folder {
 /// The beginning of all names of a cluster's logs.
 #[must_use]
 pub fn root(cluster: ClusterId) -> String {
-    let hex: String = cluster.0.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{hex}/wal")
+    format!("{cluster}/wal")
 }
 
 /// What the name of a list says.

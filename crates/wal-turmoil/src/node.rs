@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use holdfast_disk::{Disk, SimDisk};
-use holdfast_journal::{ClusterId as JournalCluster, Journal, Owner, error::Loss, stored_identity};
+use holdfast_journal::{Journal, Owner, error::Loss, stored_identity};
 use holdfast_log_node::{
     Device, LogNode, Options, Registration,
     grpc::{self, Service},
@@ -102,7 +102,7 @@ impl SimNode {
             (state.disk.clone(), state.storage, seed)
         };
         let owner = Owner {
-            cluster: JournalCluster(CLUSTER.0),
+            cluster: CLUSTER,
             storage: None,
             fresh: (storage, storage.0),
         };

@@ -60,7 +60,7 @@ pub(super) async fn open(
     let opened = tokio::task::spawn_blocking({
         let dir = dir.clone();
         move || {
-            let owner = Owner::new(holdfast_journal::ClusterId(cluster.0));
+            let owner = Owner::new(cluster);
             let (journal, recovered) = Journal::open_real(&dir, &owner, &options)?;
             let thread = JournalThread::start(journal)?;
             Ok::<_, anyhow::Error>((thread, recovered))

@@ -6,13 +6,12 @@ use bytes::Bytes;
 use holdfast_disk::SimDisk;
 use holdfast_qlog::{
     Copies, CopyHolder, Entry, NodeImage, NodeRecord, RequestId, SegmentOpen, StorageId, Zone,
+    messages::ClusterId,
 };
 use holdfast_types::{ChannelId, Epoch, LogSegment, Lsn, Timestamp};
 use rand::{Rng, rngs::StdRng};
 
-use crate::{
-    ClusterId, Journal, JournalError, JournalReader, Options, Owner, ReadError, Recovered,
-};
+use crate::{Journal, JournalError, JournalReader, Options, Owner, ReadError, Recovered};
 
 pub(super) const DIR: &str = "/journal";
 

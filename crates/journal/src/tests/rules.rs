@@ -4,15 +4,13 @@ use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use holdfast_disk::{Faults, SimDisk};
-use holdfast_qlog::{Entry, NodeRecord, StorageId};
+use holdfast_qlog::{Entry, NodeRecord, StorageId, messages::ClusterId};
 use holdfast_types::{ChannelId, Epoch, LogSegment, Lsn, Timestamp};
 
 use super::model::{
     DIR, Model, append, check, open, open_segment, opened, options, owner, read_all,
 };
-use crate::{
-    AppendError, ClusterId, Journal, JournalError, JournalThread, Options, Owner, ReadError,
-};
+use crate::{AppendError, Journal, JournalError, JournalThread, Options, Owner, ReadError};
 
 fn promise(log: u32, epoch: u64) -> NodeRecord {
     NodeRecord::Promise {

@@ -2,8 +2,9 @@
 
 use futures::StreamExt;
 use holdfast_disk::{RealDisk, SimDisk};
-use holdfast_journal::{ClusterId, Journal, JournalThread, Options, Owner, stored_identity};
+use holdfast_journal::{Journal, JournalThread, Options, Owner, stored_identity};
 use holdfast_meta::MemoryStore;
+use holdfast_qlog::messages::ClusterId;
 
 use super::*;
 use crate::device::ThreadDevice;

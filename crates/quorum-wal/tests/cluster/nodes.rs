@@ -120,7 +120,7 @@ impl Cluster {
             },
             ..NodeSettings::default()
         };
-        let owner = JournalOwner::new(holdfast_journal::ClusterId(self.id.0));
+        let owner = JournalOwner::new(self.id);
         let dir = node.journal();
         if let Some(stored) = stored_identity(&RealDisk, &dir).expect("an identity") {
             let recognised = recognise(&*self.store, &format!("log-{i}"), &stored).await;

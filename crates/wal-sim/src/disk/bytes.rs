@@ -6,7 +6,7 @@ use holdfast_disk::{
     disk::{Disk, DiskFile, Space},
     sim::{Faults, SimDisk},
 };
-use holdfast_journal::{ClusterId, Journal, JournalReader, Options, Owner, error::Loss};
+use holdfast_journal::{Journal, JournalReader, Options, Owner, error::Loss};
 use holdfast_qlog::{
     Entry, NodeRecord, StorageId,
     invariants::Ledger,
@@ -47,7 +47,7 @@ impl Bytes {
         Self {
             disk,
             owner: Owner {
-                cluster: ClusterId(CLUSTER.0),
+                cluster: CLUSTER,
                 storage: None,
                 fresh: (storage, storage.0),
             },
