@@ -5,57 +5,35 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+use clap::Parser;
 use holdfast_wal_sim::{Outcome, run};
 
-const USAGE: &str = "usage: holdfast-wal-sim [--seeds COUNT] [--from FIRST] [--seed N [--trace]]";
 /// Lines of the trace that a failing seed prints.
 const TAIL: usize = 60;
 
+/// The quorum log under a seeded scheduler. Fails if an invariant does not hold.
+#[derive(Parser)]
 struct Options {
+    /// How many seeds.
+    #[arg(long, default_value_t = 2_000)]
     seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
     from: u64,
+    /// Only this one.
+    #[arg(long)]
     seed: Option<u64>,
+    /// All that it did.
+    #[arg(long)]
     trace: bool,
 }
 
 fn main() -> ExitCode {
-    let options = match parse(std::env::args().skip(1)) {
-        Ok(options) => options,
-        Err(problem) => {
-            eprintln!("{problem}\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
+    let options = Options::parse();
     match options.seed {
         Some(seed) => replay(seed, options.trace),
         None => sweep(options.from, options.seeds),
     }
-}
-
-fn parse(args: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options = Options {
-        seeds: 2_000,
-        from: 0,
-        seed: None,
-        trace: false,
-    };
-    let mut args = args;
-    while let Some(arg) = args.next() {
-        let mut number = || {
-            let value = args.next().ok_or(format!("{arg} needs a number"))?;
-            value
-                .parse()
-                .map_err(|_| format!("{arg} {value}: not a number"))
-        };
-        match arg.as_str() {
-            "--seeds" => options.seeds = number()?,
-            "--from" => options.from = number()?,
-            "--seed" => options.seed = Some(number()?),
-            "--trace" => options.trace = true,
-            _ => return Err(format!("{arg}: not known")),
-        }
-    }
-    Ok(options)
 }
 
 fn replay(seed: u64, all: bool) -> ExitCode {

@@ -2,80 +2,54 @@
 
 use std::process::ExitCode;
 
+use clap::Parser;
+#[cfg(feature = "mutants")]
+use holdfast_qlog::rules::{Rule, break_rule};
 use holdfast_wal_turmoil::{run, sweep};
 
-const USAGE: &str =
-    "usage: holdfast-wal-turmoil [--seeds COUNT] [--from FIRST] [--jobs N] [--seed N [--trace]]";
 /// Lines of the trace that a failing seed prints.
 const TAIL: usize = 60;
 
+/// The wired quorum log on a simulated network. Fails if an invariant does not hold.
+#[derive(Parser)]
 struct Options {
+    /// How many seeds, each in a process of its own.
+    #[arg(long, default_value_t = 60)]
     seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
     from: u64,
+    /// Processes at a time.
+    #[arg(long, default_value_t = 2)]
     jobs: u64,
+    /// Only this one, in this process.
+    #[arg(long)]
     seed: Option<u64>,
+    /// All that it did.
+    #[arg(long)]
     trace: bool,
-    /// Words that each seed's process is given besides its seed.
-    besides: Vec<String>,
+    /// The rule of the protocol that is broken.
+    #[cfg(feature = "mutants")]
+    #[arg(long = "break", value_parser = rule)]
+    broken: Option<Rule>,
 }
 
 fn main() -> ExitCode {
-    let options = match parse(std::env::args().skip(1)) {
-        Ok(options) => options,
-        Err(problem) => {
-            eprintln!("{problem}\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
+    let options = Options::parse();
     match options.seed {
-        Some(seed) => one(seed, options.trace),
+        Some(seed) => {
+            #[cfg(feature = "mutants")]
+            break_rule(options.broken);
+            one(seed, options.trace)
+        }
         None => many(&options),
     }
 }
 
-fn parse(args: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options = Options {
-        seeds: 60,
-        from: 0,
-        jobs: 2,
-        seed: None,
-        trace: false,
-        besides: Vec::new(),
-    };
-    let mut args = args;
-    while let Some(arg) = args.next() {
-        let mut number = || {
-            let value = args.next().ok_or(format!("{arg} needs a number"))?;
-            value
-                .parse()
-                .map_err(|_| format!("{arg} {value}: not a number"))
-        };
-        match arg.as_str() {
-            "--seeds" => options.seeds = number()?,
-            "--from" => options.from = number()?,
-            "--jobs" => options.jobs = number()?,
-            "--seed" => options.seed = Some(number()?),
-            "--trace" => options.trace = true,
-            #[cfg(feature = "mutants")]
-            "--break" => {
-                let rule = args.next().unwrap_or_default();
-                break_rule(&rule)?;
-                options.besides = vec![arg.clone(), rule];
-            }
-            _ => return Err(format!("{arg}: not known")),
-        }
-    }
-    Ok(options)
-}
-
-/// Breaks a rule of the protocol in this process, which runs one seed.
 #[cfg(feature = "mutants")]
-fn break_rule(name: &str) -> Result<(), String> {
-    use holdfast_qlog::rules::{Rule, break_rule};
+fn rule(name: &str) -> Result<Rule, &'static str> {
     let rule = Rule::ALL.iter().find(|rule| rule.name() == name);
-    let rule = rule.ok_or_else(|| format!("--break {name}: no such rule"))?;
-    break_rule(Some(*rule));
-    Ok(())
+    rule.copied().ok_or("no such rule")
 }
 
 fn one(seed: u64, all: bool) -> ExitCode {
@@ -115,9 +89,16 @@ fn many(options: &Options) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // What each process is told besides its seed.
+    #[cfg(feature = "mutants")]
+    let besides = options.broken.map_or(Vec::new(), |rule| {
+        vec!["--break".to_owned(), rule.name().to_owned()]
+    });
+    #[cfg(not(feature = "mutants"))]
+    let besides = Vec::new();
     let began = std::time::Instant::now();
     let seeds = options.from..options.from.saturating_add(options.seeds);
-    let runs = sweep::seeds(&program, seeds, options.jobs, &options.besides);
+    let runs = sweep::seeds(&program, seeds, options.jobs, &besides);
     let failed: Vec<&sweep::Run> = runs.iter().filter(|run| !run.passed).collect();
     for run in &failed {
         println!(
@@ -125,7 +106,7 @@ fn many(options: &Options) -> ExitCode {
             run.output,
             program.display(),
             run.seed,
-            options.besides.join(" ")
+            besides.join(" ")
         );
     }
     println!("{}, {:?}", sweep::summary(&runs), began.elapsed());
