@@ -49,26 +49,23 @@ fn run(cli: cli::Cli) -> anyhow::Result<()> {
             let config = config::load(&flags)?;
             holdfast_runtime::telemetry::init(config.log.format.into(), &config.log.filter)
                 .context("log.filter")?;
-            runtime()?.block_on(standalone::run(config))
+            runtime(None)?.block_on(standalone::run(config))
         }
         cli::Command::Server(flags) => {
             let config = server::config::load(&flags)?;
             holdfast_runtime::telemetry::init(config.log.format.into(), &config.log.filter)
                 .context("log.filter")?;
-            let runtime = match config.serves() {
-                true => runtime()?,
-                false => runtime_of(log_node_threads())?,
-            };
-            runtime.block_on(server::run(config))
+            let threads = (!config.serves()).then(log_node_threads);
+            runtime(threads)?.block_on(server::run(config))
         }
         cli::Command::Ctl { cluster, command } => {
-            let answer = runtime()?.block_on(ctl::run(&cluster, &command))?;
+            let answer = runtime(None)?.block_on(ctl::run(&cluster, &command))?;
             print(&answer)
         }
         cli::Command::Store {
             command: cli::StoreCommand::Check(flags),
         } => {
-            let (report, suffices) = runtime()?.block_on(store::check(&flags))?;
+            let (report, suffices) = runtime(None)?.block_on(store::check(&flags))?;
             print(&report)?;
             anyhow::ensure!(suffices, "the bucket lacks what is required");
             Ok(())
@@ -88,17 +85,16 @@ fn run(cli: cli::Cli) -> anyhow::Result<()> {
 /// Async threads of a process that is a log-node alone. One task owns the node, and the journal has a thread of its own: with more
 /// threads an append is handed from one to the other, which costs a third of its time on two cores.
 fn log_node_threads() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (cores / 4).max(1)
+    (machine::cores() / 4).max(1)
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    runtime_of(std::thread::available_parallelism().map_or(1, usize::from))
-}
-
-fn runtime_of(threads: usize) -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
+/// With so many async threads; by default one a core.
+fn runtime(threads: Option<usize>) -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
+    builder
         .enable_all()
         .thread_name("holdfast-io")
         .build()
