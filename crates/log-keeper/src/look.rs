@@ -9,7 +9,7 @@ use std::{
 use futures::future::join_all;
 use holdfast_qlog::{
     StorageId,
-    heal::{Health, settled},
+    heal::Health,
     meta::{LogView, NodeRegistration, NodeState},
 };
 use holdfast_quorum_wal::{
@@ -76,7 +76,7 @@ impl Look {
     fn short(&self) -> BTreeSet<(StorageId, ChannelId, holdfast_types::LogSegment)> {
         let mut short = BTreeSet::new();
         for (log, view) in &self.logs {
-            for (segment, descriptor) in view.segments.iter().filter(|(_, d)| !settled(d)) {
+            for (segment, descriptor) in view.segments.iter().filter(|(_, d)| !d.is_settled()) {
                 let Some(end) = descriptor.end() else {
                     continue;
                 };
@@ -100,7 +100,7 @@ impl Look {
     /// Segments of which fewer copies are there than they are to have, and that object storage does not have.
     pub(crate) fn under_replicated(&self, health: &Health, now: Duration) -> usize {
         let all = self.logs.iter().flat_map(|(log, view)| {
-            let unsettled = view.segments.iter().filter(|(_, d)| !settled(d));
+            let unsettled = view.segments.iter().filter(|(_, d)| !d.is_settled());
             unsettled.map(move |(segment, d)| (*log, *segment, d))
         });
         all.filter(|(log, segment, d)| {

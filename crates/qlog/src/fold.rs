@@ -103,7 +103,7 @@ pub fn is_due(view: &LogView) -> bool {
 /// The oldest segments, as far as they are in object storage.
 fn stored(view: &LogView) -> impl Iterator<Item = (&LogSegment, &SegmentDescriptor)> {
     let segments = view.segments.iter();
-    segments.take_while(|(_, descriptor)| descriptor.stored_end().is_some())
+    segments.take_while(|(_, descriptor)| descriptor.is_settled())
 }
 
 /// The list with the next segments added, which [`crate::meta::fold`] then makes the log's. `None` when it is not time, or

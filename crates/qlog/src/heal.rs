@@ -18,7 +18,7 @@ use crate::{
     place::{CopyRule, place, score},
 };
 
-pub use local::{LocalRule, StoredHere, droppable, is_unreachable, settled};
+pub use local::{LocalRule, StoredHere, droppable, is_unreachable};
 pub use mend::{Mend, MendAction, MendEvent, MendOptions};
 pub use turns::Turns;
 
@@ -297,7 +297,7 @@ pub fn needs(
         for (segment, descriptor) in &view.segments {
             let holders = &descriptor.copies.holders;
             let held = holders.iter().any(|h| h.storage == storage);
-            if !held || settled(descriptor) {
+            if !held || descriptor.is_settled() {
                 continue;
             }
             let others = (0..holders.len())

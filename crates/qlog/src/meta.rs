@@ -189,6 +189,12 @@ impl SegmentDescriptor {
         }
     }
 
+    /// Whether no log-node's copy of it is needed: it ended, and object storage has it or it has no entry.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.stored_end().is_some()
+    }
+
     /// The LSN before its first entry.
     #[must_use]
     pub fn before(&self) -> Lsn {

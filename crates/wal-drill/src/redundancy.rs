@@ -33,7 +33,7 @@ pub async fn lacking(
     let mut found: BTreeMap<ChannelId, Vec<String>> = BTreeMap::new();
     for (log, view) in logs {
         let unstored = view.segments.iter();
-        for (segment, descriptor) in unstored.filter(|(_, d)| d.stored_end().is_none()) {
+        for (segment, descriptor) in unstored.filter(|(_, d)| !d.is_settled()) {
             for holder in &descriptor.copies.holders {
                 let report = reports.get(&holder.node);
                 let spared = but_for == Some(&*holder.node);

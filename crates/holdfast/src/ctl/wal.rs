@@ -77,7 +77,7 @@ impl Survey {
     /// Segments that object storage does not have, and that lack a copy.
     fn lacking(&self, log: ChannelId, view: &LogView) -> Vec<u64> {
         let all = view.segments.iter();
-        all.filter(|(_, d)| d.stored_end().is_none())
+        all.filter(|(_, d)| !d.is_settled())
             .filter(|(segment, d)| self.copies(log, **segment, d) < d.copies.holders.len())
             .map(|(segment, _)| segment.0)
             .collect()
@@ -363,7 +363,7 @@ async fn needed_by(
         .iter()
         .flat_map(|(log, view)| view.segments.iter().map(move |(s, d)| (log, s, d)));
     Ok(all
-        .filter(|(_, _, d)| d.stored_end().is_none())
+        .filter(|(_, _, d)| !d.is_settled())
         .filter(|(_, _, d)| d.copies.holders.iter().any(|h| h.storage == storage))
         .map(|(log, segment, _)| (log.0, segment.0))
         .collect())

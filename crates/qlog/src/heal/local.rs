@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use holdfast_types::{ChannelId, LogSegment};
 
-use crate::meta::{LogView, SegmentDescriptor, SegmentState};
+use crate::meta::{LogView, SegmentState};
 
 /// How much of what object storage has is kept on a node's disk as well, for readers that are near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +22,6 @@ pub struct StoredHere {
     pub since: Duration,
     /// About how many bytes it takes here.
     pub bytes: u64,
-}
-
-/// Whether no log-node's copy of a segment is needed: it ended, and object storage has it or it has no entry.
-#[must_use]
-pub fn settled(descriptor: &SegmentDescriptor) -> bool {
-    descriptor.stored_end().is_some()
 }
 
 /// For each log, the last segment that a node may drop, with all before it. A node forgets whole beginnings of a log only,
@@ -48,7 +42,7 @@ pub fn droppable(
     for (log, segments) in held {
         let Some(view) = logs.get(log) else { continue };
         let Some(head) = &view.head else { continue };
-        let unsettled = view.segments.iter().find(|(_, d)| !settled(d));
+        let unsettled = view.segments.iter().find(|(_, d)| !d.is_settled());
         // Numbers from the head's on may yet become segments.
         let bound = unsettled.map_or(head.segment, |(s, _)| (*s).min(head.segment));
         for segment in segments.iter().filter(|s| **s < bound) {

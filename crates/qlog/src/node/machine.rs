@@ -146,18 +146,7 @@ impl Node {
                 Ask::Trim { log, through } => self.trim(caller, log, through),
             }
         };
-        done.unwrap_or_else(|why| {
-            let (log, segment, epoch) = about;
-            vec![self.reply(
-                caller,
-                Answer::Rejected {
-                    log,
-                    segment,
-                    epoch,
-                    why,
-                },
-            )]
-        })
+        done.unwrap_or_else(|why| vec![self.reject(caller, about, why)])
     }
 
     fn misdirected(&self, request: &Request) -> Option<Reject> {
@@ -526,6 +515,21 @@ impl Node {
                 held.committed = held.committed.max(committed);
             }
         }
+    }
+
+    pub(super) fn reject(
+        &self,
+        to: Caller,
+        (log, segment, epoch): (ChannelId, LogSegment, Epoch),
+        why: Reject,
+    ) -> NodeAction {
+        let answer = Answer::Rejected {
+            log,
+            segment,
+            epoch,
+            why,
+        };
+        self.reply(to, answer)
     }
 
     pub(super) fn reply(&self, to: Caller, answer: Answer) -> NodeAction {

@@ -4,7 +4,7 @@ use holdfast_types::{ChannelId, Epoch, LogSegment};
 
 use super::{Caller, NodeAction, Ticket, machine::Node};
 use crate::{
-    messages::{Answer, Reject, SealOne},
+    messages::{Reject, SealOne},
     record::NodeRecord,
     rules::{Rule, kept},
 };
@@ -115,19 +115,9 @@ impl Node {
         self.unsynced_bytes = 0;
         self.accepted = self.durable.clone();
         let waiting = std::mem::take(&mut self.waiting);
-        let refused = waiting.into_iter().map(|(_, caller, due)| {
-            let (log, segment, epoch) = due.about();
-            let why = Reject::ReadOnly;
-            self.reply(
-                caller,
-                Answer::Rejected {
-                    log,
-                    segment,
-                    epoch,
-                    why,
-                },
-            )
-        });
-        refused.collect()
+        let waiting = waiting.into_iter();
+        waiting
+            .map(|(_, caller, due)| self.reject(caller, due.about(), Reject::ReadOnly))
+            .collect()
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     copies::Copies,
     messages::Owner,
-    meta::{LogHead, ManifestRef, Phase},
+    meta::{LogHead, ManifestRef, Phase, SegmentDescriptor},
 };
 
 const LOG: ChannelId = ChannelId(1);
