@@ -1,4 +1,4 @@
-//! A layer over a bucket that puts its faults in our words.
+//! A layer over a bucket that puts its faults in our words, and keeps large puts from async threads.
 
 use std::{fmt, ops::Range};
 
@@ -11,7 +11,12 @@ use object_store::{
     aws::AmazonS3, path::Path,
 };
 
+use tokio::runtime::Handle;
+
 use crate::{Fault, Options};
+
+/// Up to here the bytes of a put are hashed, for the request's signature, on an async thread; more would take it too long.
+const HASH_INLINE_BYTES: usize = 256 << 10;
 
 /// The bucket; every failure that the caller cannot tell by its kind says what it means.
 #[derive(Debug)]
@@ -58,7 +63,15 @@ impl ObjectStore for Explained {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
-        self.explain(self.bucket.put_opts(location, payload, opts).await)
+        let large = payload.content_length() > HASH_INLINE_BYTES;
+        let (bucket, location) = (self.bucket.clone(), location.clone());
+        let putting = async move { bucket.put_opts(&location, payload, opts).await };
+        self.explain(if large {
+            let runtime = Handle::current();
+            tokio::task::spawn_blocking(move || runtime.block_on(putting)).await?
+        } else {
+            putting.await
+        })
     }
 
     async fn put_multipart_opts(

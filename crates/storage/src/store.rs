@@ -223,22 +223,11 @@ impl Store {
         bytes: Bytes,
         mode: PutMode,
     ) -> object_store::Result<()> {
-        let objects = Arc::clone(&self.objects);
-        let location = location(path);
-        let large = bytes.len() > HASH_INLINE_BYTES;
-        let putting = async move {
-            let options = PutOptions::from(mode);
-            objects
-                .put_opts(&location, bytes.into(), options)
-                .await
-                .map(drop)
-        };
-        // A remote store hashes the bytes for the request's signature, which is too long for an async thread.
-        if !large || matches!(self.backing, Backing::Local { .. }) {
-            return putting.await;
-        }
-        let runtime = tokio::runtime::Handle::current();
-        tokio::task::spawn_blocking(move || runtime.block_on(putting)).await?
+        let options = PutOptions::from(mode);
+        self.objects
+            .put_opts(&location(path), bytes.into(), options)
+            .await
+            .map(drop)
     }
 
     async fn put_remote(
