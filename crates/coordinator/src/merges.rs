@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use holdfast_meta::CollectionMeta;
 use holdfast_node_api::{
-    coordinator::CollectionName,
+    coordinator::{CollectionName, NOTHING_TO_MERGE},
     worker::{Compacted, CompactionJob, JobOutcome},
 };
 use holdfast_runtime::Shutdown;
@@ -20,8 +20,6 @@ use crate::{
 
 /// Most tries of a merge that a client waits for.
 const TRIES_MAX: u32 = 5;
-/// What a client is told whose collection has nothing to merge.
-const NOTHING_TO_MERGE: i64 = -1;
 
 impl CoordinatorService {
     /// Has segments merged, one group at a time, until `shutdown`.

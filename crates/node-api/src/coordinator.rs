@@ -132,6 +132,9 @@ pub struct FlushReport {
     pub ts: Timestamp,
 }
 
+/// In place of the number of a compaction: there is nothing to merge.
+pub const NOTHING_TO_MERGE: i64 = -1;
+
 /// One merge of a compaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MergePlan {
@@ -284,7 +287,7 @@ pub trait Coordinator: Send + Sync {
     /// Flushes a collection and waits until it is done.
     async fn flush(&self, name: &CollectionName) -> Result<FlushReport, Failure>;
     /// Merges segments: all small or dead-heavy ones, or everything when `force`. Returns the id of the
-    /// compaction; that of the one under way when it leaves nothing to plan; -1 when there is nothing to merge.
+    /// compaction; that of the one under way when it leaves nothing to plan; [`NOTHING_TO_MERGE`].
     async fn compact(&self, name: &CollectionName, force: bool) -> Result<i64, Failure>;
     /// State of a compaction; one that is not known is done, without any merge.
     async fn compaction_progress(&self, id: i64) -> Result<CompactionProgress, Failure>;

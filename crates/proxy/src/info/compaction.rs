@@ -1,7 +1,7 @@
 //! Compaction that a client asks for, and its progress.
 
 use holdfast_meta::CollectionMeta;
-use holdfast_node_api::coordinator::{CompactionProgress, MergePlan, MergeState};
+use holdfast_node_api::coordinator::{CompactionProgress, MergePlan, MergeState, NOTHING_TO_MERGE};
 use holdfast_proto::{
     milvus::{
         common::{CompactionState, CompactionTaskState, CompactionType},
@@ -12,9 +12,6 @@ use holdfast_proto::{
 use holdfast_types::{Code, Failure};
 
 use crate::{Proxy, ddl::channel, resolve, session::Caller};
-
-/// The id of a compaction for which there was nothing to do.
-const NOTHING_PLANNED: i64 = -1;
 
 /// Merges segments in the background: small and dead-heavy ones, or all when the client names a size.
 pub(crate) async fn compact(
@@ -32,7 +29,7 @@ pub(crate) async fn compact(
     )?;
     let id = proxy.coordinator.compact(&name, force).await?;
     let plans = match id {
-        NOTHING_PLANNED => 0,
+        NOTHING_TO_MERGE => 0,
         id => proxy.coordinator.compaction_progress(id).await?.plans.len(),
     };
     Ok(milvus::ManualCompactionResponse {
