@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import urllib.request
 from pathlib import Path
 
+from companion import Companion
 from s3 import S3
 from server import Server, find_binary, free_port, wait_until
 
 
-class Etcd:
+class Etcd(Companion):
     """One member of etcd, the whole of its cluster."""
 
     def __init__(self, folder: Path):
+        super().__init__("etcd", folder / "etcd.log")
         self.data_dir = folder / "etcd"
         self.client_port = free_port()
         self.peer_port = free_port()
-        self.log = folder / "etcd.log"
-        self.process: subprocess.Popen | None = None
 
     @property
     def endpoint(self) -> str:
@@ -31,40 +29,18 @@ class Etcd:
         binary = shutil.which("etcd")
         assert binary, "etcd is not installed (Debian: etcd-server)"
         peer = f"http://127.0.0.1:{self.peer_port}"
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    binary,
-                    "--name=m1",
-                    f"--data-dir={self.data_dir}",
-                    f"--listen-client-urls={self.endpoint}",
-                    f"--advertise-client-urls={self.endpoint}",
-                    f"--listen-peer-urls={peer}",
-                    f"--initial-advertise-peer-urls={peer}",
-                    f"--initial-cluster=m1={peer}",
-                ],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-        def healthy():
-            assert self.process.poll() is None, f"etcd ended\n{self.log.read_text('utf-8', 'replace')[-2000:]}"
-            try:
-                with urllib.request.urlopen(self.endpoint + "/health", timeout=1) as answer:
-                    return b"true" in answer.read()
-            except OSError:
-                return False
-
-        wait_until("etcd is healthy", healthy, timeout=60)
+        command = [
+            binary,
+            "--name=m1",
+            f"--data-dir={self.data_dir}",
+            f"--listen-client-urls={self.endpoint}",
+            f"--advertise-client-urls={self.endpoint}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=m1={peer}",
+        ]
+        self.launch(command, self.endpoint + "/health", lambda body: b"true" in body)
         return self
-
-    def stop(self) -> None:
-        """Ends it."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(10)
-            self.process = None
 
 
 class Node(Server):

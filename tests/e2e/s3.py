@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
 import boto3
 from botocore.config import Config
-from server import free_port, wait_until
+from companion import Companion
+from server import free_port
 
 BUCKET = "holdfast-e2e"
 ACCESS_KEY = "AKIAE2E"
 SECRET_KEY = "a-secret-key-of-the-e2e-suite"
 
 
-class S3:
-    """One server with one bucket. It outlives every Holdfast process of its test."""
+class S3(Companion):
+    """One server with one bucket; when it stops, all objects are gone."""
 
     def __init__(self, folder: Path):
+        super().__init__("the S3 server", folder / "s3.log")
         self.port = free_port()
-        self.log = folder / "s3.log"
-        self.process: subprocess.Popen | None = None
 
     @property
     def endpoint(self) -> str:
@@ -31,33 +29,10 @@ class S3:
 
     def start(self) -> S3:
         """Starts it and makes the bucket."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-        def answers():
-            if self.process.poll() is not None:
-                raise AssertionError(f"the S3 server ended\n{self.log.read_text()}")
-            try:
-                with urllib.request.urlopen(self.endpoint + "/moto-api/", timeout=1):
-                    return True
-            except OSError:
-                return False
-
-        wait_until("the S3 server answers", answers)
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        self.launch(command, self.endpoint + "/moto-api/")
         self.client().create_bucket(Bucket=BUCKET)
         return self
-
-    def stop(self) -> None:
-        """Ends it; all objects are gone."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(10)
-            self.process = None
 
     def client(self):
         """A client of another make than the server's."""
